@@ -1,0 +1,86 @@
+"""How far back does a gradient reach? A plain recurrent network against two LSTMs.
+
+The loss looks at the last step alone; shown is the norm of its gradient with respect to the
+short-term memory h_t of every step before. All are untrained. The LSTMs differ in one thing, the
+bias of the forget gate: it decides which share of the long-term memory, and of its gradient,
+passes from step to step.
+
+    python examples/vanishing_gradient.py --steps 100
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+import tinygrad_lstm as tg
+from tinygrad_lstm import nn
+from tinygrad_lstm.tasks.regressor import set_forget_bias
+from viz import plots
+
+
+def rnn_norms(x: np.ndarray, hidden: int, seed: int) -> list[float]:
+    """The norm of dL/dh_t for each step of a plain recurrent network."""
+    cell, h = nn.RNNCell(x.shape[-1], hidden, rng=seed), None
+    memories = []
+    for x_t in x:
+        h = cell(x_t, h)
+        memories.append(h)
+    return norms(memories)
+
+
+def lstm_norms(x: np.ndarray, hidden: int, seed: int, forget_bias: float) -> list[float]:
+    """The same for an LSTM whose forget gate's bias is `forget_bias`."""
+    cell, state = nn.LSTMCell(x.shape[-1], hidden, rng=seed), None
+    set_forget_bias(cell, forget_bias)
+    memories = []
+    for x_t in x:
+        state = cell(x_t, state)
+        memories.append(state[0])
+    return norms(memories)
+
+
+def norms(memories: list[tg.Tensor]) -> list[float]:
+    """The norm of the last memory's sum differentiated with respect to each memory."""
+    gradients = tg.grad(memories[-1].sum(), memories)
+    return [float(np.linalg.norm(g.numpy())) for g in gradients]
+
+
+@click.command(help=__doc__.splitlines()[0] if __doc__ else None)
+@click.option("--steps", default=60, show_default=True, help="Length of the sequence.")
+@click.option("--hidden", default=32, show_default=True, help="Units of each memory.")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the plot.",
+)
+def main(steps: int, hidden: int, seed: int, out: Path) -> None:
+    x = np.random.default_rng(seed).standard_normal((steps, 1, 4)).astype(np.float32)
+    curves: dict[str, list[float]] = {}
+    for label, measure in {
+        "RNN": lambda: rnn_norms(x, hidden, seed),
+        "LSTM, forget bias 0": lambda: lstm_norms(x, hidden, seed, 0.0),
+        "LSTM, forget bias 3": lambda: lstm_norms(x, hidden, seed, 3.0),
+    }.items():
+        click.echo(f"{label} ...", err=True)
+        curves[label] = measure()
+
+    back = [k for k in (1, 5, 10, 20, 40, 80, 160) if k < steps]
+    print("norm of dL/dh_t, so many steps before the loss")
+    print(" " * 22 + "".join(f"{k:>10d}" for k in back))
+    for label, values in curves.items():
+        print(f"{label:<22}" + "".join(f"{values[-1 - k]:10.1e}" for k in back))
+
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "vanishing_gradient.svg"
+    plots.gradient_through_time(curves, path=path)
+    print(f"\nThe plot is {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Compiled once, run often: plans are kept, runs do not disturb each other, nothing piles up."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from both_ways import assert_same, leaves_of, loss_of
+from user_cells import CELLS, H, I, case, tensors
+
+import tinygrad_lstm as tg
+from tinygrad_lstm import Node, Tensor
+from tinygrad_lstm.compiler import recorded
+from tinygrad_lstm.compiler.plan import Plan, Saved
+from tinygrad_lstm.nn.cells import lstm_step, lstm_weights
+
+
+def leaf(seed: int, *shape: int) -> Tensor:
+    values = np.random.default_rng(seed).normal(size=shape) * 0.5
+    return tg.tensor(values, requires_grad=True)
+
+
+def plan_of(t: Tensor) -> Plan:
+    """The plan that made a result of a compiled scan."""
+    (node,) = (n for n in tg.toposort([t]) if n.op.name == "scan")
+    return node.attrs["plan"]
+
+
+def saved_by(node: Node) -> Saved:
+    """What a scan keeps for its backward pass."""
+    outputs: Any = node.value
+    return outputs.saved
+
+
+def run(name: str, weights_seed: int, x: Tensor, **options: Any) -> tuple[Plan, Any]:
+    step, carry, weights = case(name, seed=weights_seed)
+    final, ys = tg.scan(step, tensors(carry, x.shape[1]), x, unroll=False, **options)
+    loss = loss_of(leaves_of(final, ys))
+    return plan_of(loss), tg.grad(loss, weights, allow_unused=True)
+
+
+# -- plans are kept -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_same_cell_with_other_weights_is_not_compiled_again(name):
+    x = leaf(0, 5, 3, I)
+    plans = {id(run(name, seed, x)[0]) for seed in range(3)}
+    assert len(plans) == 1
+    for seed in range(3):
+        step, carry, weights = case(name, seed=seed)
+        assert_same(step, tensors(carry, 3), x, weights)
+
+
+def test_what_changes_the_graph_is_compiled_anew():
+    x = leaf(0, 5, 3, I)
+    first, _ = run("lstm", 0, x)
+    assert run("lstm", 0, leaf(1, 5, 3, I))[0] is first
+    others = [
+        run("gru", 0, x)[0],
+        run("lstm", 0, leaf(0, 5, 2, I))[0],
+        run("lstm", 0, leaf(0, 4, 3, I))[0],
+        run("lstm", 0, x, lengths=[5, 5, 1])[0],
+        run("lstm", 0, x.detach())[0],
+    ]
+    assert len({id(plan) for plan in [first, *others]}) == 6
+
+
+def test_a_number_in_the_step_is_part_of_the_plan():
+    x = np.ones((3, 2))
+    for factor in (2.0, 3.0, 2.0):
+        last, _ = tg.scan(lambda h, x, k=factor: (h * k, x), np.ones(2), x, unroll=False)
+        np.testing.assert_array_equal(last.data, factor**3)
+
+
+def test_what_an_op_is_told_is_part_of_the_plan():
+    x = np.arange(12.0).reshape(1, 2, 6)
+    for index in (slice(0, 2), slice(2, 4), slice(4, 6), np.array([0, 5]), np.array([5, 0])):
+        _, ys = tg.scan(lambda h, x, i=index: (h, x[:, i] + h), np.zeros(2), x, unroll=False)
+        np.testing.assert_array_equal(ys.data[0], x[0][:, index])
+    for axis in (0, 1):
+        square = np.arange(9.0).reshape(1, 3, 3)
+        _, ys = tg.scan(lambda h, x, k=axis: (h, x.sum(k) + h), np.zeros(3), square, unroll=False)
+        np.testing.assert_array_equal(ys.data[0], square[0].sum(axis))
+
+
+def test_a_number_that_somebody_overwrites_is_told_from_what_it_was():
+    factor = tg.tensor(np.array(2.0))
+
+    def cube(k: Tensor) -> float:
+        return tg.scan(lambda h, x: (h * k, x), np.ones(()), steps=3, unroll=False)[0].item()
+
+    assert cube(factor) == 8.0
+    factor.data[...] = 3.0
+    assert cube(factor) == 27.0
+    assert cube(tg.tensor(np.array(2.0))) == 8.0
+
+
+def test_the_plans_kept_are_limited(monkeypatch):
+    monkeypatch.setattr(recorded, "_plans", type(recorded._plans)())
+    monkeypatch.setattr(recorded, "_MOST_PLANS", 3)
+    for steps in range(1, 6):
+        tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=steps, unroll=False)
+    assert [key[3] for key in recorded._plans] == [3, 4, 5]
+    tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=3, unroll=False)
+    tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=6, unroll=False)
+    assert [key[3] for key in recorded._plans] == [5, 3, 6]
+
+
+# -- runs do not disturb each other ---------------------------------------------------------------
+
+
+def test_two_graphs_of_one_plan_keep_their_own_values():
+    x, other = leaf(0, 5, 3, I), leaf(1, 5, 3, I)
+    step, carry, weights = case("lstm")
+    losses: list[Tensor] = []
+    for series in (x, other):
+        final, ys = tg.scan(step, tensors(carry, 3), series, unroll=False)
+        losses.append(loss_of(leaves_of(final, ys)))
+    late = tg.grad(losses[0], [x, *weights])
+    _ = tg.grad(losses[1], [other, *weights])
+    again = tg.grad(losses[0], [x, *weights])
+    final, ys = tg.scan(step, tensors(carry, 3), x, unroll=True)
+    expected = tg.grad(loss_of(leaves_of(final, ys)), [x, *weights])
+    for one, two, wanted in zip(late, again, expected, strict=True):
+        np.testing.assert_array_equal(one.data, two.data)
+        np.testing.assert_allclose(one.data, wanted.data, rtol=1e-11, atol=1e-13)
+
+
+def test_a_gradient_is_an_array_of_its_own():
+    h, x = leaf(0, 2, H), leaf(1, 3, 2, H)
+    last, ys = tg.scan(lambda h, x: (h + x, x), h, x, unroll=False)
+    seeds = [np.ones((2, H)), np.ones((3, 2, H))]
+    slopes = tg.grad([last, ys], [h, x], seeds)
+    slopes[0].data[...] = 7.0
+    assert (slopes[1].data == 2.0).all() and (seeds[0] == 1.0).all() and (seeds[1] == 1.0).all()
+    np.testing.assert_array_equal(tg.grad([last, ys], h, seeds).data, 1.0)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_threads_get_the_numbers_of_one_alone(fresh, monkeypatch):
+    series = [leaf(seed, 20, 3, I) for seed in range(4)]
+    expected = [[g.data for g in run("lstm", 0, x)[1]] for x in series]
+    if fresh:  # all of them compile at the same time
+        monkeypatch.setattr(recorded, "_plans", type(recorded._plans)())
+    wrong: list[Any] = []
+    start = threading.Barrier(len(series))
+
+    def work(k: int) -> None:
+        try:
+            start.wait(10)
+            for _ in range(10):
+                found = [g.data for g in run("lstm", 0, series[k])[1]]
+                for one, other in zip(found, expected[k], strict=True):
+                    np.testing.assert_array_equal(one, other)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(series))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+# -- what is kept, and for how long ---------------------------------------------------------------
+
+
+def test_without_gradients_nothing_is_kept():
+    step, carry, _ = case("lstm")
+    x = leaf(0, 6, 3, I)
+    with tg.no_grad():
+        final, ys = tg.scan(step, tensors(carry, 3), x, unroll=False)
+    expected, _ = tg.scan(step, tensors(carry, 3), x, unroll=True)
+    for t, other in zip(leaves_of(final), leaves_of(expected), strict=True):
+        assert t.node is None and not t.requires_grad
+        assert t.data.base is None  # no view: it would keep the states of all steps
+        np.testing.assert_allclose(t.data, other.data, rtol=1e-13)
+    assert ys.node is None and not ys.requires_grad
+
+
+def test_a_detached_state_does_not_hold_the_sequence():
+    step, carry, _ = case("gru")
+    final, _ = tg.scan(step, tensors(carry, 3), leaf(0, 50, 3, I), unroll=False)
+    assert final.detach().data.base is None and final.data.nbytes == 3 * H * 8
+
+
+def test_the_backward_pass_keeps_little_more_than_the_gates_and_states():
+    steps, batch, size = 20, 8, 32
+    cell = tg.nn.LSTMCell(16, size, rng=0)
+    assert cell.bias_ih is not None and cell.bias_hh is not None
+    w = lstm_weights(cell.weight_ih, cell.weight_hh, (cell.bias_ih, cell.bias_hh))
+
+    def step(state: Any, x_t: Tensor) -> Any:
+        h_t, c_t = lstm_step(x_t, state, w)
+        return (h_t, c_t), h_t
+
+    state = tuple(tg.tensor(np.zeros((batch, size), np.float32)) for _ in "hc")
+    x = tg.tensor(np.ones((steps, batch, 16), np.float32))
+    _, ys = tg.scan(step, state, x, unroll=False)
+    (node,) = (n for n in tg.toposort([ys]) if n.op.name == "scan")
+    kept = saved_by(node).nbytes()
+    assert ys.data.nbytes < kept <= 1.25 * 4 * steps * batch * size * (4 + 3)
+
+
+def test_a_graph_is_freed_with_its_last_tensor_and_no_collector():
+    step, carry, weights = case("lstm")
+    state, x = tensors(carry, 3), leaf(0, 6, 3, I)
+    gc.collect()
+    gc.disable()
+    try:
+        for second_order in (False, True):
+            final, ys = tg.scan(step, state, x, unroll=False)
+            (node,) = (n for n in tg.toposort([ys]) if n.op.name == "scan")
+            outputs = [weakref.ref(array) for array in node.value]
+            kept = [weakref.ref(a) for a in saved_by(node).timed if a.base is None]
+            assert kept and outputs[0]() is not None
+            loss = loss_of(leaves_of(final, ys))
+            slopes = tg.grad(loss, weights, create_graph=second_order)
+            del node, final, ys, loss, slopes
+            assert not [ref for ref in (*outputs, *kept) if ref() is not None]
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_nothing_grows_from_call_to_call():
+    x = leaf(0, 10, 4, I)
+    step, carry, weights = case("layer_norm_lstm")
+    state = tensors(carry, 4)
+
+    def train() -> None:
+        final, ys = tg.scan(step, state, x, unroll=False)
+        loss_of(leaves_of(final, ys)).backward()
+        for w in (*weights, x, *leaves_of(state)):
+            w.grad = None
+
+    for _ in range(3):
+        train()
+    tracemalloc.start()
+    try:
+        train()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(8):
+            train()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2_000

@@ -1,0 +1,176 @@
+"""grad and backward: what is asked of the sweep, checked, and its answer handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from .context import CONTEXT
+from .errors import DTypeError, GraphError, ShapeError
+from .sweep import Key, key_of, sweep
+from .tensor import Tensor, TensorLike, _describe, _wrap, as_array
+
+__all__ = ["backward", "grad"]
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor,
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Tensor: ...
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor, ...]: ...
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """Gradients of the sum of `outputs`, weighted by `grad_outputs`, with respect to `inputs`.
+
+    outputs, inputs: a tensor or a sequence of them. grad_outputs: the cotangents, one of each
+    output's shape; may be None for scalars. create_graph: record the backward pass, so that its
+    results can be differentiated again. allow_unused: None for an input the outputs do not
+    depend on, instead of an error. `.grad` is left alone.
+    Returns a tensor for a tensor, a tuple for a sequence.
+    Raises GraphError for an output without history, an input outside the graph, or a missing
+    seed; ShapeError and DTypeError for a cotangent that does not fit.
+    """
+    results = _tensors(outputs, "outputs")
+    wanted = _tensors(inputs, "inputs")
+    for k, t in enumerate(wanted):
+        if not t._requires_grad:
+            raise GraphError(
+                f"grad: inputs[{k}], {_describe(t)}, does not require a gradient; create it with "
+                "requires_grad=True"
+            )
+    seeds = _seeds(results, grad_outputs, "grad")
+    keys = [key_of(t) for t in wanted]
+    if not create_graph:
+        _check_concrete(results)
+    gradients = sweep(results, seeds, keys, create_graph=create_graph)
+    answers: list[Tensor | None] = []
+    given_out: set[Key] = set()
+    for k, (t, key) in enumerate(zip(wanted, keys, strict=True)):
+        found = gradients.get(key)
+        if found is None and not allow_unused:
+            raise GraphError(
+                f"grad: inputs[{k}], {_describe(t)}, is not part of the graph of the outputs; "
+                "pass allow_unused=True to get None for it"
+            )
+        answers.append(None if found is None else _as_gradient(found, key in given_out))
+        given_out.add(key)
+    return answers[0] if isinstance(inputs, Tensor) else tuple(answers)
+
+
+def backward(
+    output: Tensor | Sequence[Tensor],
+    gradient: TensorLike | Sequence[TensorLike | None] | None = None,
+    *,
+    create_graph: bool = False,
+) -> None:
+    """`grad` for all leaves that require one, added to their `.grad`.
+
+    With `create_graph`, a leaf's `.grad` refers to the graph and the graph to the leaf: a cycle,
+    until `.grad` is cleared. `grad` makes none.
+    """
+    results = _tensors(output, "output")
+    seeds = _seeds(results, gradient, "backward")
+    _check_concrete(results)
+    gradients = sweep(results, seeds, None, create_graph=create_graph)
+    for leaf, found in gradients.items():
+        if isinstance(leaf, Tensor):
+            new = _as_gradient(found, False)
+            if leaf.grad is not None:
+                new = leaf.grad + new if create_graph else _wrap(
+                    np.asarray(leaf.grad._data + new._data), None, False
+                )
+            leaf.grad = new
+
+
+def _tensors(given: object, argument: str) -> tuple[Tensor, ...]:
+    many = (given,) if isinstance(given, Tensor) else given
+    if not isinstance(many, Sequence) or not all(isinstance(t, Tensor) for t in many):
+        raise TypeError(f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}")
+    return tuple(many)
+
+
+def _check_concrete(results: Sequence[Tensor]) -> None:
+    """In a step that is being compiled only a recorded gradient is one of every step."""
+    tracer = CONTEXT.get().tracer
+    if tracer is not None:
+        for t in results:
+            tracer.check_concrete(t)
+
+
+def _as_gradient(found: Any, shared: bool) -> Tensor:
+    if isinstance(found, Tensor):
+        return found
+    return _wrap(found.copy() if shared else found, None, False)
+
+
+def _seeds(results: tuple[Tensor, ...], given: Any, caller: str) -> list[Any]:
+    """The cotangents, checked against the outputs they belong to."""
+    if given is None:
+        many: Sequence[Any] = [None] * len(results)
+    elif len(results) == 1 and (
+        not isinstance(given, list | tuple) or not any(_is_array(x) or x is None for x in given)
+    ):
+        many = [given]
+    elif isinstance(given, list | tuple):
+        many = given
+    else:
+        raise TypeError(
+            f"grad_outputs: expected a list of {len(results)}, one for each output, "
+            f"got {type(given).__name__}"
+        )
+    if len(many) != len(results):
+        raise GraphError(f"grad_outputs: {len(many)} given for {len(results)} outputs")
+    return [_seed(t, g, k, caller) for k, (t, g) in enumerate(zip(results, many, strict=True))]
+
+
+def _is_array(x: object) -> bool:
+    return isinstance(x, Tensor | np.ndarray)
+
+
+def _seed(output: Tensor, given: Any, position: int, caller: str) -> Any:
+    if not output._requires_grad:
+        raise GraphError(
+            f"{caller}: output {position}, {_describe(output)}, does not depend on anything that "
+            "requires a gradient"
+        )
+    if given is None:
+        if output.size != 1:
+            raise GraphError(
+                f"{caller}: {_describe(output)} is not a scalar; give the cotangent to start from "
+                f"as a tensor of shape {output.shape}, or reduce it with .sum() or .mean()"
+            )
+        return np.ones(output.shape, dtype=output.dtype)
+    if not isinstance(given, Tensor):
+        given = as_array(given, output.dtype)
+    if given.shape != output.shape:
+        raise ShapeError(
+            f"grad_outputs: the cotangent of {_describe(output)} has shape {given.shape}"
+        )
+    if given.dtype != output.dtype:
+        if given.dtype.kind != "f":
+            raise DTypeError(f"grad_outputs: expected {output.dtype}, got {given.dtype}")
+        given = given.astype(output.dtype)
+    return given

@@ -1,0 +1,225 @@
+"""Loops as NumPy code: every result goes where it is wanted, nothing is allocated per step.
+
+The source of one Python function is written for a program and compiled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..tensor import Array
+from .graph import Instruction
+from .program import Program
+from .tidy import is_view
+
+__all__ = ["build", "source_of"]
+
+Loop = Callable[..., list[Array]]
+"""run(T, carried, timed, invariants, stacks, sums) -> the last carry."""
+
+
+def _where(condition: Array, a: Array, b: Array, out: Array) -> None:
+    np.copyto(out, b)
+    np.copyto(out, a, where=condition)
+
+
+def _scatter(g: Array, out: Array, index: Any, shape: tuple[int, ...]) -> None:
+    out.fill(0)
+    kernels.add_at(out, g, index)
+
+
+def _sum(a: Array, out: Array, axis: tuple[int, ...], keepdims: bool) -> None:
+    np.add.reduce(a, axis=axis, keepdims=keepdims, out=out)
+
+
+_INTO: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.true_divide,
+    "neg": np.negative,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "abs": np.absolute,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tanh": np.tanh,
+    "sign": np.sign,
+    "greater": np.greater,
+    "equal": np.equal,
+    "maximum": lambda a, b, out: np.maximum(a, b, out=out),
+    "minimum": lambda a, b, out: np.minimum(a, b, out=out),
+    "dropout": np.multiply,
+    "matmul": np.matmul,
+    "sigmoid": kernels.sigmoid_into,
+    "where": _where,
+    "scatter": _scatter,
+    "sum": _sum,
+}
+"""Functions that write into their last positional argument; other ops are copied."""
+
+
+def build(program: Program) -> Loop:
+    """The program as a Python function."""
+    source, names = source_of(program)
+    namespace = dict(names)
+    exec(compile(source, "<compiled scan>", "exec"), namespace)
+    return namespace["run"]
+
+
+def source_of(program: Program) -> tuple[str, dict[str, Any]]:
+    """The function's source, and the objects it refers to by name."""
+    return _Writer(program).write()
+
+
+class _Writer:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.graph = program.graph
+        self.names: dict[str, Any] = {"np": np}
+        self.head: list[str] = []
+        self.body: list[str] = []
+        self.swaps: list[str] = []
+        self.stack_of = {v: k for k, v in enumerate(program.stacks)}
+        self.made = self.graph.producers()
+        self.placed: dict[int, tuple[int, slice]] = {}  # value -> its part of a concatenation
+
+    def write(self) -> tuple[str, dict[str, Any]]:
+        p = self.program
+        for k, value in enumerate(p.carried):
+            self.head.append(f"v{value} = C[{k}]")
+        for k, value in enumerate(p.invariants):
+            self.head.append(f"v{value} = V[{k}]")
+        for k in range(len(p.stacks)):
+            self.head.append(f"S{k} = S[{k}]")
+        for k in range(len(p.timed)):
+            self.head.append(f"Z{k} = Z[{k}]")
+        for value, array in self.graph.constants.items():
+            self.names[f"v{value}"] = array
+        varying = self.graph.depending_on([*p.carried, *p.timed]) | set(p.stacks)
+        fixed = [i for i in self.graph.instructions if i.out not in varying]
+        loop = [i for i in self.graph.instructions if i.out in varying]
+        for i in fixed:
+            self._once(i)
+        for k, value in enumerate(p.timed):
+            self.body.append(f"v{value} = Z{k}[{self._row('t', value)}]")
+        self._place(loop)
+        for i in loop:
+            self._instruction(i)
+        for k, value in enumerate(p.sums):
+            self.body.append(f"np.add(A[{k}], v{value}, A[{k}])")
+        if p.carried:
+            left = ", ".join(f"v{v}" for v in p.carried)
+            right = ", ".join(f"v{v}" for v in p.carry_out)
+            self.body.append(f"{left} = {right}" if left != right else "pass")
+        span = "range(T - 1, -1, -1)" if p.backwards else "range(T)"
+        lines = [
+            "def run(T, C, Z, V, S, A):",
+            *(f"    {line}" for line in self.head),
+            f"    for t in {span}:",
+            *(f"        {line}" for line in [*self.body, *self.swaps] or ["pass"]),
+            f"    return [{', '.join(f'v{v}' for v in p.carried)}]",
+        ]
+        return "\n".join(lines) + "\n", self.names
+
+    def _row(self, t: str, value: int) -> str:
+        """The index of one step's row, which must be an array, of scalars too."""
+        return t if self.graph.spec(value).shape else f"{t}, ..."
+
+    def _once(self, i: Instruction) -> None:
+        """An instruction that does not change from step to step; matrices laid out for speed."""
+        call = f"np.asarray({self._forward(i)}, order='C')"
+        self.head.append(f"v{i.out} = {call}")
+
+    def _forward(self, i: Instruction) -> str:
+        self.names[f"f{i.out}"] = i.op.forward
+        arguments = [f"v{v}" for v in i.inputs]
+        if i.attrs:
+            self.names[f"k{i.out}"] = dict(i.attrs)
+            arguments.append(f"**k{i.out}")
+        return f"f{i.out}({', '.join(arguments)})"
+
+    def _place(self, loop: Sequence[Instruction]) -> None:
+        """Let what a concatenation joins be computed in place, as parts of its result."""
+        inside = {i.out for i in loop}
+        for i in loop:
+            if i.op.name != "concatenate" or len(set(i.inputs)) != len(i.inputs):
+                continue
+            if i.attrs["axis"] != len(self.graph.spec(i.out).shape) - 1:
+                continue
+            start = 0
+            for v in i.inputs:
+                stop = start + self.graph.spec(v).shape[-1]
+                if v in inside and self._movable(v):
+                    self.placed[v] = (i.out, slice(start, stop))
+                start = stop
+        for whole in dict.fromkeys(whole for whole, _ in self.placed.values()):
+            self.body.append(f"v{whole} = {self._target(whole)}")
+
+    def _movable(self, value: int) -> bool:
+        """Whether the value may be written wherever it is wanted first."""
+        made = self.made[value]
+        taken = value in self.stack_of or value in self.program.carry_out or value in self.placed
+        return not taken and not is_view(made) and made.op.name != "concatenate"
+
+    def _target(self, value: int) -> str:
+        """Where the value is to be written: a row of a stack, or a buffer of its own."""
+        if value in self.placed:
+            whole, part = self.placed[value]
+            return f"v{whole}[..., {part.start}:{part.stop}]"
+        k = self.stack_of.get(value)
+        if k is not None:
+            row = self._row("t + 1" if k < self.program.history else "t", value)
+            return f"S{k}[{row}]"
+        shape, dtype = self.graph.spec(value)
+        self.names[f"d{value}"] = dtype
+        line = f"B{value} = np.empty({shape}, d{value})"
+        if line not in self.head:
+            self.head.append(line)
+            if value in self.program.carry_out:  # it is read at the next step while written anew
+                self.head.append(f"X{value} = np.empty({shape}, d{value})")
+                self.swaps.append(f"B{value}, X{value} = X{value}, B{value}")
+        return f"B{value}"
+
+    def _instruction(self, i: Instruction) -> None:
+        wanted = i.out in self.stack_of or i.out in self.program.carry_out
+        if is_view(i) and not wanted:
+            self.body.append(f"v{i.out} = {self._view(i)}")
+            return
+        if i.op.name == "concatenate" and any(w == i.out for w, _ in self.placed.values()):
+            self._rest_of(i)
+            return
+        self.body.append(f"v{i.out} = {self._target(i.out)}")
+        into = _INTO.get(i.op.name)
+        if into is None or (i.out in self.stack_of and is_view(i)):
+            self.body.append(f"v{i.out}[...] = {self._forward(i)}")
+            return
+        self.names[f"f{i.out}"] = into
+        arguments = [*(f"v{v}" for v in i.inputs), f"v{i.out}"]
+        if i.attrs:
+            self.names[f"k{i.out}"] = dict(i.attrs)
+            arguments.append(f"**k{i.out}")
+        self.body.append(f"f{i.out}({', '.join(arguments)})")
+
+    def _view(self, i: Instruction) -> str:
+        (source,) = i.inputs
+        if i.op.name == "getitem":
+            self.names[f"k{i.out}"] = i.attrs["index"]
+            return f"v{source}[k{i.out}]"
+        if i.op.name == "reshape":
+            return f"v{source}.reshape({i.attrs['shape']})"
+        return f"v{source}.transpose({i.attrs['axes']})"
+
+    def _rest_of(self, i: Instruction) -> None:
+        """Copy into a concatenation what could not be computed in place."""
+        start = 0
+        for v in i.inputs:
+            stop = start + self.graph.spec(v).shape[-1]
+            if self.placed.get(v, (None,))[0] != i.out:
+                self.body.append(f"v{i.out}[..., {start}:{stop}] = v{v}")
+            start = stop

@@ -1,0 +1,136 @@
+"""What need not stand in the loop: done once, or for all steps at a time.
+
+A step's values are invariant, timed (they depend on x_t) or carried (on the carry). Invariant ones
+are computed once. Timed ones are computed for the whole sequence in one op, with time as a leading
+axis, wherever the op has such a form. The carried ones are the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ..ops import OPS
+from .graph import Graph, Instruction, Spec
+
+__all__ = ["Parts", "partition"]
+
+
+class Parts(NamedTuple):
+    """A step's graph in two.
+
+    before: from the whole xs (T, ...) and the captured tensors to what the loop reads; its
+    outputs are the loop's timed inputs (T, ...), then the loop's invariants.
+    loop: inputs are the carries, the timed inputs (one step's), the invariants.
+    """
+
+    before: Graph
+    loop: Graph
+    timed: tuple[int, ...]
+    invariants: tuple[int, ...]
+
+
+def partition(graph: Graph, carries: int, xs: int, steps: int) -> Parts:
+    """Split a step's graph; `carries` and `xs` say how many of its inputs are which."""
+    carry_inputs, x_inputs = graph.inputs[:carries], graph.inputs[carries : carries + xs]
+    carried = graph.depending_on(carry_inputs)
+    timed = graph.depending_on(x_inputs) - carried
+    ahead: set[int] = {*graph.inputs[carries:], *graph.constants}
+    specs = list(graph.specs)
+    for x in x_inputs:
+        specs[x] = _with_time(specs[x], steps)
+    before: list[Instruction] = []
+    loop: list[Instruction] = []
+    for i in graph.instructions:
+        if i.out in carried or i.out in graph.outputs or not ahead.issuperset(i.inputs):
+            loop.append(i)
+        elif i.out not in timed:
+            before.append(i)
+            ahead.add(i.out)
+        else:
+            attrs = _over_time(i, graph, timed, steps)
+            if attrs is None:
+                loop.append(i)
+            else:
+                before.append(i._replace(attrs=attrs))
+                ahead.add(i.out)
+                specs[i.out] = _with_time(specs[i.out], steps)
+    read = dict.fromkeys(v for i in loop for v in i.inputs if v in ahead)
+    timed_inputs = tuple(v for v in read if v in timed)
+    invariants = tuple(v for v in read if v not in timed and v not in graph.constants)
+    loop_graph = replace(
+        graph,
+        inputs=(*carry_inputs, *timed_inputs, *invariants),
+        instructions=tuple(loop),
+        constants={k: v for k, v in graph.constants.items() if k in read},
+    )
+    before_graph = replace(
+        graph,
+        inputs=graph.inputs[carries:],
+        outputs=(*timed_inputs, *invariants),
+        instructions=tuple(before),
+        specs=tuple(specs),
+    ).pruned()
+    return Parts(before_graph, loop_graph, timed_inputs, invariants)
+
+
+def _with_time(spec: Spec, steps: int) -> Spec:
+    return spec._replace(shape=(steps, *spec.shape))
+
+
+_REDUCTIONS = frozenset(("sum", "mean", "var", "max", "min", "logsumexp", "softmax", "log_softmax"))
+
+
+def _over_time(
+    i: Instruction, graph: Graph, timed: set[int], steps: int
+) -> Mapping[str, Any] | None:
+    """The attributes that make the op treat all steps at once; None where it has no such form."""
+    name, attrs = i.op.name, i.attrs
+    ranks = [len(graph.spec(v).shape) for v in i.inputs]
+    moving = [v in timed for v in i.inputs]
+    if i.op.elementwise:
+        rank = {r for r, m in zip(ranks, moving, strict=True) if m}
+        still = [r for r, m in zip(ranks, moving, strict=True) if not m]
+        fits = len(rank) == 1 and max(still, default=0) <= min(rank)
+        return attrs if fits else None
+    if i.op is OPS["matmul"]:
+        left, right = ranks  # time stands before the axes of the batch, whose ranks must agree
+        same = left == right if all(moving) else (max(ranks) == ranks[moving.index(True)])
+        return attrs if same else None
+    if name == "getitem":
+        index = attrs["index"]
+        index = index if isinstance(index, tuple) else (index,)
+        basic = all(p is Ellipsis or p is None or isinstance(p, slice | int) for p in index)
+        return {"index": (slice(None), *index)} if basic else None
+    if name == "transpose":
+        return {"axes": (0, *(k + 1 for k in attrs["axes"]))}
+    if name == "reshape":
+        return {"shape": (steps, *attrs["shape"])}
+    if name in _REDUCTIONS:
+        return {**attrs, "axis": tuple(k + 1 for k in attrs["axis"])}
+    if name == "cumsum" or (name in ("concatenate", "stack") and all(moving)):
+        return {**attrs, "axis": attrs["axis"] + 1}
+    if name == "take" and attrs["axis"] == 0 and not moving[0]:
+        return attrs
+    return None
+
+
+def loop_outputs(graph: Graph, copied: Sequence[int]) -> Graph:
+    """The graph with a copy in place of each output listed: outputs the loop must write itself."""
+    reshape = OPS["reshape"]
+    specs = list(graph.specs)
+    outputs = list(graph.outputs)
+    added: list[Instruction] = []
+    for position in copied:
+        value = outputs[position]
+        specs.append(graph.spec(value))
+        shape = {"shape": graph.spec(value).shape}
+        added.append(Instruction(reshape, (value,), shape, len(specs) - 1))
+        outputs[position] = len(specs) - 1
+    return replace(
+        graph,
+        outputs=tuple(outputs),
+        specs=tuple(specs),
+        instructions=(*graph.instructions, *added),
+    )

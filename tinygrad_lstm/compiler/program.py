@@ -1,0 +1,35 @@
+"""A loop ready for a backend: which values are carried, indexed by time, stacked and summed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .graph import Graph, Spec
+
+__all__ = ["Program"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """One step's graph and what to do with its values at every step.
+
+    carried: inputs that hold, at each step, what `carry_out` held after the one before.
+    timed: inputs read at t from arrays (T, ...). invariants: inputs that stay.
+    stacks: values written at t into arrays (T, ...); history: how many of them, from the first on,
+    are the carries after each step, in arrays (T + 1, ...) whose first row is the initial carry.
+    sums: values added up over the steps. backwards: from the last step to the first.
+    """
+
+    graph: Graph
+    carried: tuple[int, ...]
+    carry_out: tuple[int, ...]
+    timed: tuple[int, ...]
+    invariants: tuple[int, ...]
+    stacks: tuple[int, ...] = ()
+    sums: tuple[int, ...] = ()
+    history: int = 0
+    backwards: bool = False
+
+    def specs(self, values: tuple[int, ...]) -> list[Spec]:
+        """Shape and dtype of several values."""
+        return [self.graph.spec(v) for v in values]

@@ -1,0 +1,267 @@
+"""A compiled scan as one recorded op: traced, planned, run, and pulled back as a whole.
+
+The plan of a step is kept by what the step records, so a step that records the same again, with
+other weights, is not compiled again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autodiff import grad
+from ..context import CONTEXT, fresh_context
+from ..errors import GraphError
+from ..functions import stack
+from ..sweep import toposort
+from ..tensor import Array, Bundle, Op, Tensor, _describe, next_number, record
+from .graph import Graph
+from .plan import Plan, Saved
+from .trace import graph_of, replay
+
+__all__ = ["run_compiled"]
+
+_MOST_PLANS = 128
+_Key = tuple[Any, int, int, int, tuple[bool, ...]]
+_plans: OrderedDict[_Key, Plan] = OrderedDict()
+_lock = Lock()
+
+
+class _Outputs(Bundle):
+    """A scan's outputs, with what its backward pass reads."""
+
+    saved: Saved | None = None
+
+
+class _Traced(NamedTuple):
+    """A step recorded once."""
+
+    graph: Graph  # inputs: carries, xs, what is drawn per step, captured
+    captured: list[Tensor]
+    draws: list[Callable[[], Array]]  # how to draw
+    ends: list[Tensor]  # the outputs, with the history that the graph was read from
+
+
+class _Tracer:
+    """Refuses to hand out a value that stands for every step's; collects what is drawn per step."""
+
+    def __init__(self, since: int, placeholders: Sequence[Tensor]) -> None:
+        self.since = since
+        self.placeholders = {id(t) for t in placeholders}
+        self.drawn_inputs: list[Tensor] = []
+        self.draws: list[Callable[[], Array]] = []
+
+    def detached(self, t: Tensor) -> Tensor:
+        made = record(_DETACH, (t,))
+        return made if t.name is None else made.named(t.name)
+
+    def drawn(self, draw: Callable[[], Array], like: Tensor) -> Tensor:
+        made = Tensor(np.ones(like.shape, like.dtype))
+        self.drawn_inputs.append(made)
+        self.draws.append(draw)
+        self.placeholders.add(id(made))
+        return made
+
+    def check_concrete(self, t: Tensor) -> None:
+        stack = [t]
+        seen: set[int] = set()
+        while stack:
+            now = stack.pop()
+            if id(now) in self.placeholders:
+                raise GraphError(
+                    f"scan: {_describe(t)} depends on the carry or on x_t, and has no value of its "
+                    "own while the step is compiled: no float(), bool(), comparison, .numpy() or "
+                    ".data on it inside step, nor no_grad, nor grad without create_graph. Use "
+                    "where, maximum, relu or detach, or pass unroll=True"
+                )
+            if now.node is not None and now.node.seq >= self.since and id(now.node) not in seen:
+                seen.add(id(now.node))
+                stack.extend(now.node.inputs)
+
+
+def run_compiled(
+    step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The last states and every y (T, ...) of `count` steps; step takes and gives flat lists."""
+    traced = _trace(step, states, inputs)
+    graph, carries = traced.graph, len(states)
+    series = [*inputs, *_drawn(traced.draws, count)]
+    tensors = (*states, *series, *traced.captured)
+    recording = CONTEXT.get().recording
+    needing = tuple(recording and t.requires_grad for t in tensors)
+    key = (_fingerprint(graph), carries, len(series), count, needing)
+    plan = _kept_plan(key)
+    if plan is None:
+        _check_repeatable(traced, _trace(step, states, inputs))
+        plan = _new_plan(key, graph)
+    attrs = {"plan": plan, "graph": graph, "xs": len(series)}
+    whole = record(_SCAN, tensors, attrs)
+    total = len(graph.outputs)
+    parts = [record(_PART, (whole,), {"position": k}) for k in range(total)]
+    for part, value in zip(parts[:carries], graph.outputs, strict=False):
+        part.name = graph.names.get(value)
+    return parts[:carries], parts[carries:]
+
+
+def _trace(
+    step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+) -> _Traced:
+    """Record the step once, on stand-ins for the carry and x_t."""
+    before = [_stand_in(t._data, t.name) for t in states]
+    x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
+    since = next_number()
+    tracer = _Tracer(since, [*before, *x_t])
+    with fresh_context(tracer):
+        new, ys = step(before, x_t)
+    ends = [*new, *ys]
+    graph, captured = graph_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
+    return _Traced(graph, captured, tracer.draws, ends)
+
+
+def _check_repeatable(once: _Traced, again: _Traced) -> None:
+    """Raise GraphError if the step, called a second time, did something else."""
+    if _fingerprint(once.graph) != _fingerprint(again.graph):
+        ops = [" ".join(i.op.name for i in part.graph.instructions) for part in (once, again)]
+        raise GraphError(
+            f"scan: step records other ops or numbers when it is called again: {ops[0]}; then "
+            f"{ops[1]}. {_WHY_REPEATABLE}"
+        )
+    for t, other in zip(once.captured, again.captured, strict=True):
+        if t is not other and not np.array_equal(t._data, other._data, equal_nan=True):
+            nodes = toposort(once.ends)
+            reader = next((n for n in nodes if any(x is t for x in n.inputs)), None)
+            place = "" if reader is None else f", read by {reader.op.name} ({reader.where}),"
+            raise GraphError(
+                f"scan: {_describe(t)}{place} has other values when step is called again. "
+                f"{_WHY_REPEATABLE}"
+            )
+
+
+_WHY_REPEATABLE = (
+    "A compiled step is recorded once and stands for all: give random numbers as xs, use dropout, "
+    "or pass unroll=True"
+)
+
+
+def _drawn(draws: Sequence[Callable[[], Array]], count: int) -> list[Tensor]:
+    """All steps' random inputs, (T, ...) each, drawn in the order in which an unrolled run does."""
+    steps = [[draw() for draw in draws] for _ in range(count)]
+    return [Tensor(np.stack(column)) for column in zip(*steps, strict=True)]
+
+
+def _stand_in(data: Any, name: str | None) -> Tensor:
+    array = np.asarray(data)
+    return Tensor(array, requires_grad=array.dtype.kind == "f", name=name)
+
+
+def _kept_plan(key: _Key) -> Plan | None:
+    """The plan made before for a step that recorded the same."""
+    with _lock:
+        plan = _plans.get(key)
+        if plan is not None:
+            _plans.move_to_end(key)
+        return plan
+
+
+def _new_plan(key: _Key, graph: Graph) -> Plan:
+    _, carries, xs, count, needing = key
+    constants = {k: a.copy() for k, a in graph.constants.items()}  # the plan outlives the call
+    plan = Plan(replace(graph, constants=constants), carries, xs, count, needing)
+    with _lock:
+        _plans[key] = plan
+        while len(_plans) > _MOST_PLANS:
+            _plans.popitem(last=False)
+    return plan
+
+
+def _fingerprint(graph: Graph) -> tuple[Any, ...]:
+    """Everything that a plan depends on, as something to look up by."""
+    instructions = tuple((i.op, i.inputs, _frozen(i.attrs), i.out) for i in graph.instructions)
+    constants = tuple((k, a.dtype.str, a.tobytes()) for k, a in graph.constants.items())
+    return graph.inputs, graph.outputs, instructions, graph.specs, constants
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((k, _frozen(v)) for k, v in value.items())
+    if isinstance(value, tuple | list):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop, value.step)
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    return value
+
+
+# -- the op ----------------------------------------------------------------------------------------
+
+
+def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> _Outputs:
+    outputs, saved = plan.run(arrays)
+    result = _Outputs(outputs)
+    result.saved = saved
+    return result
+
+
+def _pullback(g: Any, out: Any, inputs: Sequence[Any], attrs: Any) -> Sequence[Any]:
+    if isinstance(out, Tensor):
+        return _pullback_unrolled(g, inputs, **attrs)
+    plan: Plan = attrs["plan"]
+    return plan.pull(out.saved, g)
+
+
+def _pullback_unrolled(
+    g: Any, inputs: Sequence[Tensor], plan: Plan, graph: Graph, xs: int
+) -> list[Tensor | None]:
+    """For gradients of gradients: every op of every step recorded, and differentiated.
+
+    With respect to aliases of the inputs, for one input may be another, or computed from it, and
+    only its own share is asked for.
+    """
+    aliases = [t.reshape(t.shape) if t.requires_grad else t for t in inputs]
+    outputs = _unrolled(graph, aliases, plan.carries, xs, plan.steps)
+    pairs = [
+        (t, seed)
+        for t, seed in zip(outputs, g._data if isinstance(g, Tensor) else g, strict=True)
+        if seed is not None and t.requires_grad
+    ]
+    wanted = [t for t in aliases if t.requires_grad]
+    ends, seeds = [t for t, _ in pairs], [seed for _, seed in pairs]
+    found = iter(grad(ends, wanted, seeds, create_graph=True, allow_unused=True))
+    return [next(found) if t.requires_grad else None for t in inputs]
+
+
+def _unrolled(
+    graph: Graph, inputs: Sequence[Tensor], carries: int, xs: int, steps: int
+) -> list[Tensor]:
+    states = list(inputs[:carries])
+    series, captured = inputs[carries : carries + xs], inputs[carries + xs :]
+    columns: list[list[Tensor]] = []
+    for t in range(steps):
+        outputs = replay(graph, [*states, *(x[t] for x in series), *captured])
+        states, ys = outputs[:carries], outputs[carries:]
+        columns.append(ys)
+    return [*states, *(stack(column) for column in zip(*columns, strict=True))]
+
+
+_SCAN = Op("scan", "scan", r"\operatorname{{scan}}({all})", _forward, pullback=_pullback)
+
+
+def _part_rule(g: Any, out: Any, a: Any, position: int) -> Bundle:
+    size = len(a._data if isinstance(a, Tensor) else a)
+    return Bundle(g if k == position else None for k in range(size))
+
+
+_PART = Op("part", "part", r"{0}", lambda a, position: a[position], (_part_rule,))
+
+_DETACH = Op("detach", "detach", r"{0}", lambda a: a)

@@ -1,0 +1,473 @@
+"""LSTM, GRU and RNN over whole sequences: layers, directions and lengths around the cells' steps.
+
+Parameter names, shapes, gate order and initialisation are PyTorch's. The equations are in `cells`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from ..context import scope
+from ..errors import ShapeError
+from ..functions import concatenate, dropout, squeeze, stack, swapaxes, unsqueeze, where
+from ..random import Rng
+from ..scan import check_lengths, scan
+from ..tensor import Array, Tensor, TensorLike
+from . import _checks
+from .cells import (
+    Gate,
+    GRUWeights,
+    LSTMWeights,
+    activation_named,
+    as_input,
+    check_float,
+    described,
+    gru_step,
+    gru_weights,
+    lstm_step,
+    lstm_weights,
+    rnn_step,
+    rnn_weights,
+    uniform_maker,
+)
+from .module import Module
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+Lengths = Sequence[int] | Array | None
+States = tuple[Tensor, ...]
+Step = Callable[[Any, Any], tuple[Any, Any]]
+
+
+class _Recurrent(Module):
+    """Layers and directions of one kind of cell."""
+
+    gates: int
+    state_names: tuple[str, ...] = ("h",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        dtype: Any = np.float32,
+        rng: Rng = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = _checks.size("input_size", input_size)
+        self.hidden_size = _checks.size("hidden_size", hidden_size)
+        self.num_layers = _checks.size("num_layers", num_layers)
+        self.bias = _checks.flag("bias", bias)
+        self.batch_first = _checks.flag("batch_first", batch_first)
+        self.dropout = _checks.fraction("dropout", dropout)
+        self.bidirectional = _checks.flag("bidirectional", bidirectional)
+        self.proj_size = self._checked_projection(proj_size)
+        self._make = uniform_maker(hidden_size, dtype, rng)
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else self._output_size * self._directions
+            for suffix in self._suffixes(layer):
+                self._add_layer(suffix, width)
+
+    def _checked_projection(self, proj_size: int) -> int:
+        wanted = f"proj_size must be an integer in [0, hidden_size={self.hidden_size})"
+        if isinstance(proj_size, bool) or not isinstance(proj_size, int | np.integer):
+            raise TypeError(f"{wanted}, got {proj_size!r}")
+        if not 0 <= proj_size < self.hidden_size:
+            raise ValueError(f"{wanted}, got {proj_size}")
+        return int(proj_size)
+
+    def _options(self) -> dict[str, Any]:
+        """The options `repr` shows where they differ from these defaults."""
+        return {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
+
+    def extra_repr(self) -> str:
+        return described(self, **self._options())
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def _output_size(self) -> int:
+        return self.proj_size or self.hidden_size
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"l{layer}", f"l{layer}_reverse"][: self._directions]
+
+    def _add_layer(self, suffix: str, width: int) -> None:
+        rows = self.gates * self.hidden_size
+        self.register_parameter(f"weight_ih_{suffix}", self._make(rows, width))
+        self.register_parameter(f"weight_hh_{suffix}", self._make(rows, self._output_size))
+        if self.bias:
+            self.register_parameter(f"bias_ih_{suffix}", self._make(rows))
+            self.register_parameter(f"bias_hh_{suffix}", self._make(rows))
+
+    def _weight(self, name: str, suffix: str) -> Tensor:
+        return getattr(self, f"{name}_{suffix}")
+
+    def _stacked(self, suffix: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        biases = None
+        if self.bias:
+            biases = self._weight("bias_ih", suffix), self._weight("bias_hh", suffix)
+        return self._weight("weight_ih", suffix), self._weight("weight_hh", suffix), biases
+
+    def _weights(self, suffix: str) -> Any:
+        """One layer and direction's parameters taken apart, as the cell's step reads them."""
+        raise NotImplementedError
+
+    def _advance(self, state: States, x_t: Tensor, weights: Any) -> States:
+        """The cell's step: the states after x_t, the first of which is the output."""
+        raise NotImplementedError
+
+    def _step(self, suffix: str, unroll: bool) -> Step:
+        """The step as scan takes it.
+
+        Unrolled, the parameters are taken apart once, before the loop; compiled, inside the step:
+        the compiler moves that out of the loop, and finds that the slices were one parameter.
+        """
+        ready = self._weights(suffix) if unroll else None
+
+        def step(state: States, x_t: Tensor) -> tuple[States, Tensor]:
+            weights = ready if unroll else self._weights(suffix)
+            after = self._advance(state, x_t, weights)
+            return after, after[0]
+
+        return step
+
+    def _state_size(self, name: str) -> int:
+        return self._output_size if name == "h" else self.hidden_size
+
+    # -- running ------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        x: TensorLike,
+        given: Sequence[TensorLike | None],
+        lengths: Lengths,
+        unroll: bool,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All layers over x; the output and the final states, one tensor per state name."""
+        x = self._time_first(x)
+        batched = x.ndim == 3
+        if not batched:
+            x = unsqueeze(x, 1)
+        ends = None if lengths is None else self._lengths(lengths, x, batched)
+        if ends is not None and (ends < x.shape[0]).any():
+            x = _without_padding(x, ends)
+        initial = [
+            self._initial(name, state, x.shape[1], batched)
+            for name, state in zip(self.state_names, given, strict=True)
+        ]
+        finals: list[States] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = dropout(x, self.dropout)
+            x = self._layer(layer, x, initial, ends, finals, unroll)
+        states = [stack(column) for column in zip(*finals, strict=True)]
+        if not batched:
+            x, states = squeeze(x, 1), [squeeze(s, 1) for s in states]
+        elif self.batch_first:
+            x = swapaxes(x, 0, 1)
+        named = [s.named(f"{n}_n") for s, n in zip(states, self.state_names, strict=True)]
+        return x.named("y"), named
+
+    def _layer(
+        self,
+        layer: int,
+        x: Tensor,
+        initial: Sequence[Tensor],
+        ends: Array | None,
+        finals: list[States],
+        unroll: bool,
+    ) -> Tensor:
+        outputs: list[Tensor] = []
+        for direction, suffix in enumerate(self._suffixes(layer)):
+            k = layer * self._directions + direction
+            with self._layer_scope(layer, direction):
+                carry = tuple(
+                    state[k].named(f"{name}_{{t-1}}")
+                    for name, state in zip(self.state_names, initial, strict=True)
+                )
+                final, ys = scan(
+                    self._step(suffix, unroll),
+                    carry,
+                    x,
+                    lengths=ends,
+                    reverse=direction == 1,
+                    unroll=unroll,
+                )
+            finals.append(final)
+            outputs.append(ys)
+        return outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=-1)
+
+    def _layer_scope(self, layer: int, direction: int) -> Any:
+        if self.num_layers == 1 and not self.bidirectional:
+            return nullcontext()
+        return scope(f"layer {layer}" + (" reverse" if direction else ""))
+
+    # -- checking -----------------------------------------------------------------------------
+
+    def _time_first(self, x: TensorLike) -> Tensor:
+        kind = type(self).__name__
+        weight = self._weight("weight_ih", "l0")
+        x = as_input(x, weight)
+        axes = "B, T" if self.batch_first else "T, B"
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"{kind}: x must be ({axes}, {self.input_size}) or (T, {self.input_size}), "
+                f"got {x.shape}"
+            )
+        check_float(kind, "x", x, weight)
+        if self.batch_first and x.ndim == 3:
+            x = swapaxes(x, 0, 1)
+        if x.shape[0] == 0:
+            raise ShapeError(f"{kind}: x has no time steps: T = 0")
+        return x
+
+    def _lengths(self, lengths: Any, x: Tensor, batched: bool) -> Array:
+        if not batched and np.ndim(lengths) == 0:
+            lengths = [lengths]
+        ends = check_lengths(lengths, x.shape[0])
+        if len(ends) != x.shape[1]:
+            raise ShapeError(f"lengths: {len(ends)} given for a batch of {x.shape[1]}")
+        return ends
+
+    def _initial(self, name: str, given: TensorLike | None, batch: int, batched: bool) -> Tensor:
+        """The initial state (layers x directions, B, size); zeros by default."""
+        layers = self.num_layers * self._directions
+        shape = (layers, batch, self._state_size(name))
+        weight = self._weight("weight_ih", "l0")
+        if given is None:
+            return Tensor(np.zeros(shape, weight.dtype), name=f"{name}_0")
+        state = as_input(given, weight)
+        expected = shape if batched else (shape[0], shape[2])
+        if state.shape != expected:
+            raise ShapeError(
+                f"{type(self).__name__}: {name}_0 must be {expected}, got {state.shape}"
+            )
+        check_float(type(self).__name__, f"{name}_0", state, weight)
+        return state if batched else unsqueeze(state, 1)
+
+
+def _without_padding(x: Tensor, ends: Array) -> Tensor:
+    """x (T, B, I), zero beyond the ends: NaN there would spoil gradients, for 0 * NaN is NaN."""
+    inside = np.arange(x.shape[0])[:, None, None] < ends[:, None]
+    kept = where(inside, x, 0.0)
+    return kept if x.name is None else kept.named(x.name)
+
+
+class LSTM(_Recurrent):
+    """A long short-term memory network over whole sequences; equations in LSTMCell.
+
+    Call: y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None, unroll=True)
+    x: (T, B, input_size); (B, T, input_size) with batch_first; (T, input_size) without a batch.
+    h_0: (num_layers * directions, B, proj_size or hidden_size); c_0: (..., B, hidden_size); zeros
+    by default. lengths: (B,) integers: states stop at each sequence's end, y beyond is zero, and
+    the reverse direction starts at each sequence's own end.
+    y: (T, B, directions * (proj_size or hidden_size)). h_n, c_n: as h_0, c_0.
+    unroll: record every op of every step, to be seen; False: compile the step, the same numbers
+    faster. dropout: between layers, in training. peephole: gates also see the cell state.
+    Parameters: weight_ih_l{k} (4H, I), weight_hh_l{k} (4H, H), bias_ih_l{k}, bias_hh_l{k} (4H,),
+    weight_hr_l{k} (P, H) with proj_size, weight_c{i,f,o}_l{k} (H,) with peephole; `_reverse`
+    for the other direction.
+    Raises ShapeError, DTypeError and ValueError naming the argument.
+    Sources: Hochreiter & Schmidhuber 1997; Gers & Schmidhuber 2000; Sak et al. 2014 (projection).
+    """
+
+    gates = 4
+    state_names = ("h", "c")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        peephole: bool = False,
+        proj_size: int = 0,
+        *,
+        dtype: Any = np.float32,
+        rng: Rng = None,
+    ) -> None:
+        self.peephole = _checks.flag("peephole", peephole)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            dtype=dtype,
+            rng=rng,
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "peephole": False, "proj_size": 0}
+
+    def _add_layer(self, suffix: str, width: int) -> None:
+        super()._add_layer(suffix, width)
+        if self.proj_size:
+            projection = self._make(self.proj_size, self.hidden_size)
+            self.register_parameter(f"weight_hr_{suffix}", projection)
+        if self.peephole:
+            for letter in "ifo":
+                self.register_parameter(f"weight_c{letter}_{suffix}", self._make(self.hidden_size))
+
+    def _weights(self, suffix: str) -> LSTMWeights:
+        peephole = None
+        if self.peephole:
+            i, f, o = (self._weight(f"weight_c{letter}", suffix) for letter in "ifo")
+            peephole = i, f, o
+        projection = self._weight("weight_hr", suffix) if self.proj_size else None
+        return lstm_weights(*self._stacked(suffix), peephole, projection)
+
+    def _advance(self, state: States, x_t: Tensor, weights: LSTMWeights) -> States:
+        h, c = state
+        return lstm_step(x_t, (h, c), weights)
+
+    def forward(
+        self,
+        x: TensorLike,
+        state: tuple[TensorLike, TensorLike] | None = None,
+        lengths: Lengths = None,
+        *,
+        unroll: bool = True,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run over x from (h_0, c_0); see the class."""
+        if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
+            raise TypeError(f"LSTM: state must be a pair (h_0, c_0), got {type(state).__name__}")
+        y, (h_n, c_n) = self._run(x, (None, None) if state is None else state, lengths, unroll)
+        return y, (h_n, c_n)
+
+
+class GRU(_Recurrent):
+    """A gated recurrent unit network over whole sequences; equations in GRUCell.
+
+    Call: y, h_n = gru(x, h_0=None, lengths=None, unroll=True); shapes, names and errors as LSTM's,
+    gate order r, z, n. Source: Cho et al. 2014.
+    """
+
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = np.float32,
+        rng: Rng = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype=dtype,
+            rng=rng,
+        )
+
+    def _weights(self, suffix: str) -> GRUWeights:
+        return gru_weights(*self._stacked(suffix))
+
+    def _advance(self, state: States, x_t: Tensor, weights: GRUWeights) -> States:
+        return (gru_step(x_t, state[0], weights),)
+
+    def forward(
+        self,
+        x: TensorLike,
+        state: TensorLike | None = None,
+        lengths: Lengths = None,
+        *,
+        unroll: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Run over x from h_0; see the class."""
+        y, (h_n,) = self._run(x, (state,), lengths, unroll)
+        return y, h_n
+
+
+class RNN(_Recurrent):
+    """A plain recurrent network over whole sequences; equation in RNNCell.
+
+    Call: y, h_n = rnn(x, h_0=None, lengths=None, unroll=True); shapes, names and errors as LSTM's.
+    nonlinearity: "tanh" or "relu". Source: Elman 1990.
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = np.float32,
+        rng: Rng = None,
+    ) -> None:
+        self.nonlinearity = nonlinearity
+        self._activation = activation_named(nonlinearity)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype=dtype,
+            rng=rng,
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "nonlinearity": "tanh"}
+
+    def _weights(self, suffix: str) -> Gate:
+        return rnn_weights(*self._stacked(suffix))
+
+    def _advance(self, state: States, x_t: Tensor, weights: Gate) -> States:
+        return (rnn_step(x_t, state[0], weights, self._activation),)
+
+    def forward(
+        self,
+        x: TensorLike,
+        state: TensorLike | None = None,
+        lengths: Lengths = None,
+        *,
+        unroll: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Run over x from h_0; see the class."""
+        y, (h_n,) = self._run(x, (state,), lengths, unroll)
+        return y, h_n

@@ -1,0 +1,190 @@
+"""scan: one step of Tensor code, repeated over the first axis of its inputs.
+
+Unrolled, it is a Python loop: every op of every step is recorded in a scope `t=0`, `t=1`, ...
+Compiled, the step is recorded once and the loop is one op of the graph. The numbers are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .compiler.recorded import run_compiled
+from .context import CONTEXT, called_from, calling_line, scope
+from .errors import DTypeError, ShapeError
+from .functions import stack, where
+from .tensor import Array, Tensor
+from .tree import Structure, flatten, unflatten
+
+__all__ = ["scan"]
+
+Step = Callable[[Any, Any], tuple[Any, Any]]
+FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+
+
+def scan(
+    step: Step,
+    carry: Any,
+    xs: Any = None,
+    *,
+    steps: int | None = None,
+    lengths: Sequence[int] | Array | None = None,
+    reverse: bool = False,
+    unroll: bool = True,
+) -> tuple[Any, Any]:
+    """Run `step(carry, x_t) -> (carry, y_t)` for every t; return the last carry and all y_t.
+
+    carry, xs, y_t: tensors, or nested tuples, lists and dicts of them; leaves of xs are (T, ...),
+    of the result (T, ...) too. What step closes over is found by itself. steps: T, where there are
+    no xs. lengths: (B,) integers in [0, T]: a sequence's carry stops at its end and its y beyond
+    are zero (leaves are then (B, ...)). reverse: from the last step to the first; y_t still stands
+    at t. unroll: record every op of every step, to be seen; False: compile the step.
+    Raises ShapeError for T = 0, for leaves of xs of different T, and for a carry whose shape,
+    dtype or structure changes from one step to the next; GraphError where a compiled step asks for
+    the value of something that changes from step to step.
+    """
+    if not callable(step):
+        raise TypeError(f"scan: step must be callable, got {type(step).__name__}")
+    states, carry_form = flatten(carry, Tensor, "carry")
+    inputs, input_form = flatten(xs, Tensor, "xs")
+    count = _count(inputs, steps)
+    ends = None if lengths is None else check_lengths(lengths, count, states)
+    forms: list[Structure] = []
+
+    def flat_step(
+        before: Sequence[Tensor], x_t: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        result = step(unflatten(carry_form, before), unflatten(input_form, x_t))
+        new, ys, form = _results(result, before, carry_form)
+        if forms and forms[0] != form:
+            raise ShapeError(f"step: the y_t it returned was {forms[0]} and became {form}")
+        forms[:] = [form]
+        return new, ys
+
+    inside = CONTEXT.get().tracer is not None  # a step being compiled: it takes the ops as they are
+    run = _unrolled if unroll or inside else _compiled
+    site = CONTEXT.get().site
+    with called_from(calling_line() if site is None else site):
+        states, outputs = run(flat_step, states, inputs, count, ends, reverse)
+    return unflatten(carry_form, states), unflatten(forms[0], outputs)
+
+
+def _unrolled(
+    step: FlatStep,
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    ends: Array | None,
+    reverse: bool,
+) -> tuple[Sequence[Tensor], list[Tensor]]:
+    """Every op of every step, recorded."""
+    ys: list[list[Tensor]] = [[] for _ in range(count)]
+    for t in reversed(range(count)) if reverse else range(count):
+        with scope(f"t={t}"):
+            new, ys[t] = step(states, [_slice(x, t) for x in inputs])
+            if ends is not None and not (ends > t).all():
+                new, ys[t] = _masked(Tensor(ends > t), new, states, ys[t])
+            states = new
+    return states, [stack(column) for column in zip(*ys, strict=True)]
+
+
+def _compiled(
+    step: FlatStep,
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    ends: Array | None,
+    reverse: bool,
+) -> tuple[Sequence[Tensor], list[Tensor]]:
+    """One op; which sequences still run at t is one more input of the step."""
+
+    def masked_step(
+        before: Sequence[Tensor], x_t: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        new, ys = step(before, x_t[:-1])
+        return _masked(x_t[-1], new, before, ys)
+
+    series = list(inputs)
+    if ends is not None:
+        series.append(Tensor(np.arange(count)[:, None] < ends))
+    if reverse:
+        series = [x[::-1] for x in series]
+    new, ys = run_compiled(step if ends is None else masked_step, states, series, count)
+    return new, [y[::-1] for y in ys] if reverse else ys
+
+
+def _count(inputs: Sequence[Tensor], steps: int | None) -> int:
+    """The number of steps, which all inputs must agree on."""
+    sizes = {x.shape[0] if x.ndim else None for x in inputs}
+    if steps is not None:
+        if not isinstance(steps, int | np.integer) or isinstance(steps, bool):
+            raise TypeError(f"scan: steps must be an integer, got {steps!r}")
+        sizes.add(int(steps))
+    if None in sizes:
+        raise ShapeError("scan: every tensor in xs needs a first axis, time; got a scalar")
+    if not sizes:
+        raise ShapeError("scan: without xs, steps must say how many steps to take")
+    if len(sizes) > 1:
+        shapes = ", ".join(str(x.shape) for x in inputs)
+        raise ShapeError(f"scan: xs and steps disagree on the number of steps: {shapes}, {steps=}")
+    (count,) = sizes
+    if count is None or count < 1:
+        raise ShapeError(f"scan: needs at least one time step, got {count}")
+    return count
+
+
+def check_lengths(
+    lengths: Sequence[int] | Array | Tensor, count: int, states: Iterable[Tensor] = ()
+) -> Array:
+    """`lengths` as an integer array (B,), checked against T and the batch of the states."""
+    ends = np.asarray(lengths)
+    if ends.ndim != 1 or (ends.size and ends.dtype.kind not in "iu"):
+        raise DTypeError(
+            f"lengths: expected one integer per sequence, got {ends.dtype} of shape {ends.shape}"
+        )
+    if ends.size and not (ends.min() >= 0 and ends.max() <= count):
+        raise ShapeError(f"lengths: from {ends.min()} to {ends.max()}, outside [0, {count}]")
+    for state in states:
+        if state.ndim == 0 or state.shape[0] != len(ends):
+            raise ShapeError(f"lengths: {len(ends)} given for a carry of shape {state.shape}")
+    return ends
+
+
+def _slice(x: Tensor, t: int) -> Tensor:
+    x_t = x[t]
+    return x_t.named("x_t") if x_t.name is None else x_t
+
+
+def _results(
+    result: Any, before: Sequence[Tensor], form: Structure
+) -> tuple[list[Tensor], list[Tensor], Structure]:
+    """The flat carry and outputs of one step, the carry checked against the one before."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"step: must return (carry, y_t), returned {type(result).__name__}")
+    new, new_form = flatten(result[0], Tensor, "the carry that step returned")
+    if new_form != form:
+        raise ShapeError(f"step: the carry was {form} and became {new_form}")
+    for k, (old, now) in enumerate(zip(before, new, strict=True)):
+        if old.shape != now.shape or old.dtype != now.dtype:
+            raise ShapeError(
+                f"step: leaf {k} of the carry{f', {now.name},' if now.name else ''} was "
+                f"{old.shape} {old.dtype} and became {now.shape} {now.dtype}"
+            )
+    ys, output_form = flatten(result[1], Tensor, "the y_t that step returned")
+    return new, ys, output_form
+
+
+def _masked(
+    active: Tensor, new: Sequence[Tensor], old: Sequence[Tensor], ys: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The results for the sequences still running; for the others the old carry, and zeros."""
+    carry = [_keep(active, n, o) for n, o in zip(new, old, strict=True)]
+    return carry, [_keep(active, y, np.zeros((), y.dtype)) for y in ys]
+
+
+def _keep(active: Tensor, new: Tensor, old: Tensor | Array) -> Tensor:
+    mask = active if new.ndim == 1 else active.reshape(-1, *[1] * (new.ndim - 1))
+    kept = where(mask, new, old)
+    return kept if new.name is None else kept.named(new.name)

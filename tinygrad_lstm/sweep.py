@@ -1,0 +1,326 @@
+"""The sweep: cotangents carried back through the graph, on arrays or on tensors.
+
+On arrays nothing is recorded and this is the hot path of training. On tensors the rules record
+themselves, which gives gradients of gradients. Depth costs no stack: there is no recursion.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .context import CONTEXT, at_place, detect_anomaly
+from .errors import GraphError
+from .ops import sum_to
+from .tensor import Array, Bundle, Node, Op, Tensor, _describe, _wrap, check_finite, describe_call
+
+__all__ = ["Key", "Observer", "key_of", "sweep", "toposort"]
+
+Key = Node | Tensor
+"""What a gradient belongs to: the node of a computed tensor, or the leaf itself."""
+
+Observer = Callable[[Node, int, Any], None]
+"""Told of each edge's contribution: (node, input position, gradient)."""
+
+
+def key_of(t: Tensor) -> Key:
+    """What stands for `t` in the graph."""
+    return t if t.node is None else t.node
+
+
+def toposort(outputs: Iterable[Tensor], *, needing_grad: bool = False) -> list[Node]:
+    """Every node the outputs were computed from, each after its inputs.
+
+    needing_grad: leave out what no gradient flows to. Nodes are numbered as they are recorded, so
+    the order of recording is a topological order and reaching them is all that has to be done.
+    """
+    return _reach(outputs, needing_grad)[0]
+
+
+def _reach(outputs: Iterable[Tensor], needing_grad: bool) -> tuple[list[Node], set[Tensor]]:
+    """The nodes in order, and the leaves."""
+    nodes: set[Node] = set()
+    leaves: set[Tensor] = set()
+    stack: list[Node] = []
+    inputs: Iterable[Tensor] = outputs
+    while True:
+        for t in inputs:
+            if needing_grad and not t._requires_grad:
+                continue
+            node = t.node
+            if node is None:
+                leaves.add(t)
+            elif node not in nodes:
+                nodes.add(node)
+                stack.append(node)
+        if not stack:
+            return sorted(nodes, key=_seq), leaves
+        inputs = stack.pop().inputs
+
+
+_seq = operator.attrgetter("seq")
+
+
+def sweep(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Any],
+    wanted: Sequence[Key] | None,
+    *,
+    create_graph: bool = False,
+    observer: Observer | None = None,
+) -> dict[Key, Any]:
+    """Carry the seeds back through the graph; gradients by key, for leaves or for `wanted`.
+
+    wanted: keys to keep; None keeps every leaf's. observer: told of each edge's contribution.
+    Without `create_graph`, the gradients are arrays of their own, shared with nothing.
+    """
+    order, leaves = _reach(outputs, True)
+    keep: set[Key] = set() if wanted is None else set(wanted)
+    reaching: set[Key] | None = None
+    if wanted is not None and not leaves <= keep:
+        reaching = _reaching(order, keep)
+        order = [node for node in order if node in reaching]
+        reaching |= keep
+    if order and order[0].seq < Tensor.last_change:
+        _check_unchanged(outputs, order)
+    run = _on_tensors if create_graph else _on_arrays
+    gradients = _start(outputs, seeds, create_graph)
+    if CONTEXT.get().anomaly or (
+        detect_anomaly.ever_used and any(node.context.anomaly for node in order)
+    ):
+        with np.errstate(all="ignore"):
+            gradients = run(order, gradients, keep, reaching, _finite(observer))
+    else:
+        gradients = run(order, gradients, keep, reaching, observer)
+    if wanted is None:
+        return gradients
+    return {key: g for key, g in gradients.items() if key in keep}
+
+
+def _start(outputs: Sequence[Tensor], seeds: Sequence[Any], create_graph: bool) -> dict[Key, Any]:
+    """The cotangents the sweep starts from; an output given twice gets their sum."""
+    gradients: dict[Key, Any] = {}
+    for t, seed in zip(outputs, seeds, strict=True):
+        if not create_graph:
+            seed = seed._data if isinstance(seed, Tensor) else seed
+        elif not isinstance(seed, Tensor):
+            seed = _wrap(seed, None, False)
+        key = key_of(t)
+        gradients[key] = gradients[key] + seed if key in gradients else seed
+    return gradients
+
+
+def _reaching(order: Sequence[Node], keep: set[Key]) -> set[Key]:
+    """The nodes on a path from a wanted key to an output: all that has to be swept."""
+    reaching: set[Key] = set()
+    for node in order:
+        for t in node.inputs:
+            key = t if t.node is None else t.node
+            if key in keep or key in reaching:
+                reaching.add(node)
+                break
+    return reaching
+
+
+def _on_arrays(
+    order: Sequence[Node],
+    gradients: dict[Key, Any],
+    keep: set[Key],
+    reaching: set[Key] | None,
+    observer: Observer | None,
+) -> dict[Key, Any]:
+    """The hot path. A weight's share of many products waits, to become one product at the end."""
+    owned: set[Key] = set()  # keys whose array was made here, so that it may be added to in place
+    products: dict[Key, tuple[Op, list[tuple[Array, Array]]]] = {}
+    rows: dict[Key, list[Array]] = {}
+    get = gradients.get
+    for node in reversed(order):
+        if node in products or node in rows:
+            _settle(node, products, rows, gradients, owned)
+        g = get(node)
+        if g is None:
+            continue
+        if node not in keep:
+            del gradients[node]
+        op, inputs = node.op, node.inputs
+        if len(inputs) == 2:
+            arrays = (inputs[0]._data, inputs[1]._data)
+        else:
+            arrays = tuple([t._data for t in inputs])
+        collect, adds_into, rules = op.collect, op.adds_into, op.vjps
+        shares = None if op.pullback is None else op.pullback(g, node.value, arrays, node.attrs)
+        position = -1
+        for t in inputs:
+            position += 1
+            if not t._requires_grad:
+                continue
+            key = t.node or t
+            if reaching is not None and key not in reaching:
+                continue
+            if collect is not None and position == 1 and arrays[1].ndim == 2 and observer is None:
+                uses = products.get(key)
+                if uses is None:
+                    products[key] = uses = (op, [])
+                if uses[0] is op:
+                    uses[1].append((g, arrays[0]))
+                    continue
+            if adds_into is not None and observer is None:
+                _own(key, arrays[position], gradients, owned)
+                adds_into(gradients[key], g, *arrays[1:], **node.attrs)
+                continue
+            if shares is not None:
+                part = shares[position]
+                if part is None:
+                    continue
+            else:
+                rule = rules[position]
+                if rule is None:
+                    continue
+                part = rule(g, node.value, *arrays, **node.attrs)
+            shape = arrays[position].shape
+            if part.shape != shape:
+                if observer is None and op.elementwise and _is_row(part, shape):
+                    rows.setdefault(key, []).append(part)
+                    continue
+                part = _unbroadcast(part, shape, node, position)
+            present = get(key)
+            if present is None:
+                gradients[key] = part
+            elif key in owned:
+                present += part
+            else:
+                total = present + part
+                if total.__class__ is np.ndarray:
+                    owned.add(key)
+                gradients[key] = total if isinstance(total, Bundle) else np.asarray(total)
+            if observer is not None:
+                observer(node, position, part)
+    for key in (*products, *rows):
+        _settle(key, products, rows, gradients, owned)
+    for key, g in gradients.items():
+        if key not in owned and not isinstance(g, Bundle):
+            gradients[key] = np.array(g)
+    return gradients
+
+
+def _is_row(part: Array, shape: tuple[int, ...]) -> bool:
+    """Whether a vector was added to every row of a matrix: a bias."""
+    return part.ndim == 2 and len(shape) == 1 and part.shape[1] == shape[0]
+
+
+def _own(key: Key, like: Array, gradients: dict[Key, Any], owned: set[Key]) -> None:
+    """Make sure the key's gradient is an array that may be added to in place."""
+    if key not in owned:
+        present = gradients.get(key)
+        gradients[key] = np.zeros_like(like) if present is None else np.array(present)
+        owned.add(key)
+
+
+def _settle(
+    key: Key,
+    products: dict[Key, tuple[Op, list[tuple[Array, Array]]]],
+    rows: dict[Key, list[Array]],
+    gradients: dict[Key, Any],
+    owned: set[Key],
+) -> None:
+    """Add what waited for `key`: all its products as one, all its rows in one sum."""
+    totals: list[Array] = []
+    if key in products:
+        op, uses = products.pop(key)
+        if op.collect is not None:
+            totals.append(op.collect(uses))
+    if key in rows:
+        parts = rows.pop(key)
+        together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        totals.append(np.add.reduce(together, axis=0))
+    for total in totals:
+        present = gradients.get(key)
+        if present is None:
+            gradients[key] = total
+        elif key in owned:
+            present += total
+        else:
+            gradients[key] = present + total
+        owned.add(key)
+
+
+def _on_tensors(
+    order: Sequence[Node],
+    gradients: dict[Key, Any],
+    keep: set[Key],
+    reaching: set[Key] | None,
+    observer: Observer | None,
+) -> dict[Key, Any]:
+    """The same with recorded ops, in the scope and at the place of the forward op."""
+    for node in reversed(order):
+        g = gradients.get(node)
+        if g is None:
+            continue
+        if node not in keep:
+            del gradients[node]
+        with at_place(node.context, node.place):
+            out = node.output()
+            pullback = node.op.pullback
+            shares = None if pullback is None else pullback(g, out, node.inputs, node.attrs)
+            for position, t in enumerate(node.inputs):
+                key = key_of(t)
+                if not t._requires_grad or (reaching is not None and key not in reaching):
+                    continue
+                if shares is not None:
+                    part = shares[position]
+                else:
+                    rule = node.op.vjps[position]
+                    part = None if rule is None else rule(g, out, *node.inputs, **node.attrs)
+                if part is None:
+                    continue
+                if part.shape != t.shape:
+                    part = _unbroadcast(part, t.shape, node, position)
+                present = gradients.get(key)
+                gradients[key] = part if present is None else present + part
+                if observer is not None:
+                    observer(node, position, part)
+    return gradients
+
+
+def _unbroadcast(part: Any, shape: tuple[int, ...], node: Node, position: int) -> Any:
+    if not node.op.elementwise:
+        call = describe_call(node.op, node.inputs, node.attrs, node.context)
+        raise GraphError(
+            f"internal error: the rule of {call} for input {position} gave shape {part.shape}"
+        )
+    return sum_to(part, shape)
+
+
+def _finite(observer: Observer | None) -> Observer:
+    """An observer that lets no NaN or infinity pass."""
+
+    def observe(node: Node, position: int, part: Any) -> None:
+        check_finite(node, part._data if isinstance(part, Tensor) else part, "backward of ")
+        if observer is not None:
+            observer(node, position, part)
+
+    return observe
+
+
+def _check_unchanged(outputs: Sequence[Tensor], swept: Iterable[Key]) -> None:
+    """Raise if a leaf got new data after an op used it and before the sweep reads it again.
+
+    An op that is not swept matters where its value is a view of the leaf's array.
+    """
+    swept = set(swept)
+    for node in toposort(outputs):
+        for t in node.inputs:
+            if t.node is not None or t._changed < node.seq:
+                continue
+            is_view = isinstance(node.value, np.ndarray) and np.may_share_memory(
+                node.value, t._data
+            )
+            if node in swept or is_view:
+                call = describe_call(node.op, node.inputs, {}, node.context)
+                raise GraphError(
+                    f"backward: the data of {_describe(t)} changed after it was used in {call} "
+                    f"({node.where}); its gradient would be wrong. Run the forward pass again"
+                )

@@ -1,0 +1,747 @@
+"""Tensor, Node and Op: a value, how it was made, and what can make one.
+
+Knows no particular op: the table is in `ops`, the functions over it in `functions`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy import ndarray
+
+from .context import CONTEXT, Context, Place
+from .errors import DTypeError, GraphError, NonFiniteError, ShapeError
+
+__all__ = ["Array", "Node", "Op", "Parameter", "Tensor", "TensorLike", "tensor"]
+
+Array = np.ndarray[Any, Any]
+Rule = Callable[..., Any]
+Attrs = Mapping[str, Any]
+
+NO_ATTRS: dict[str, Any] = {}
+DEFAULT_DTYPE = np.dtype(np.float32)
+
+_sequence = itertools.count(1).__next__
+_new = object.__new__
+_frame = sys._getframe
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_ENGINE_FILES = frozenset(
+    _PACKAGE + name
+    for name in ("tensor.py", "functions.py", "ops.py", "autodiff.py", "interop.py")
+)
+
+
+class Bundle(list[Any]):
+    """Several arrays as the value of one node, and their cotangents; None: nothing yet."""
+
+    shape: tuple[int, ...] = ()
+    ndim = 0
+    dtype = np.dtype(object)
+
+    def __add__(self, other: Any) -> Bundle:  # type: ignore[override]
+        pairs = zip(self, other, strict=True)
+        return Bundle(b if a is None else a if b is None else a + b for a, b in pairs)
+
+
+class Rules(Protocol):
+    """One backward rule per input, by the input's position; None where there is no gradient."""
+
+    def __getitem__(self, position: int, /) -> Rule | None: ...
+
+
+class Op:
+    """A primitive: its forward on arrays, its backward rules, and how to write it down.
+
+    name: key in the table. symbol: what a picture shows. latex: a template over the inputs
+    ({0}, {1}, ...) and attributes. precedence: how tightly the template binds (9: as an atom).
+    forward(*arrays, **attrs) -> array. vjps: `rule(g, out, *inputs, **attrs)` per input, which
+    must run on arrays and on tensors alike; empty for an op without a gradient.
+    elementwise: inputs broadcast against each other, so the sweep un-broadcasts gradients.
+    adds_into: `adds_into(total, g, *inputs[1:], **attrs)` adds the first input's share in place,
+    for ops that read a part of a large array: no array of zeros for each slice.
+    collect: `collect([(g, first input), ...])` gives a matrix's share of all its uses at once, for
+    a second input that is a weight used at every step: one large product for many small ones.
+    pullback: `pullback(g, out, inputs, attrs)` gives all inputs' shares (or None) together, instead
+    of vjps, for an op whose backward is one computation.
+    """
+
+    __slots__ = (
+        "adds_into",
+        "collect",
+        "elementwise",
+        "forward",
+        "latex",
+        "name",
+        "precedence",
+        "pullback",
+        "symbol",
+        "vjps",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        symbol: str,
+        latex: str,
+        forward: Callable[..., Any],
+        vjps: Rules = (),
+        *,
+        elementwise: bool = False,
+        precedence: int = 9,
+        adds_into: Callable[..., None] | None = None,
+        collect: Callable[[Sequence[tuple[Array, Array]]], Array] | None = None,
+        pullback: Callable[..., Sequence[Any]] | None = None,
+    ) -> None:
+        self.name = name
+        self.symbol = symbol
+        self.latex = latex
+        self.forward = forward
+        self.vjps = vjps
+        self.elementwise = elementwise
+        self.precedence = precedence
+        self.adds_into = adds_into
+        self.collect = collect
+        self.pullback = pullback
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        """Run on arrays as arrays, on tensors as a recorded op: what backward rules need."""
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        if not tensors:
+            return self.forward(*inputs, **attrs)
+        like = next((t for t in tensors if t._data.dtype.kind == "f"), tensors[0])
+        return record(
+            self,
+            tuple(x if isinstance(x, Tensor) else constant(x, like) for x in inputs),
+            attrs,
+        )
+
+    def __repr__(self) -> str:
+        return f"Op({self.name!r})"
+
+
+class Node:
+    """One recorded application of an op.
+
+    Holds its input tensors and the array it produced, never its output tensor: so a graph has no
+    reference cycles. `seq` grows with time, which makes sorting by it a topological order.
+    """
+
+    __slots__ = ("attrs", "context", "inputs", "name", "op", "place", "seq", "value")
+
+    op: Op
+    inputs: tuple[Tensor, ...]
+    attrs: Attrs
+    value: Array
+    context: Context
+    place: Place
+    seq: int
+    name: str | None
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """Names of the scopes this was recorded in, from the outermost in."""
+        return self.context.names()
+
+    @property
+    def is_backward(self) -> bool:
+        """Whether a backward rule recorded this."""
+        return self.context.is_backward
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the user's code that recorded this."""
+        place = self.place
+        if self.context.site is not None and place[0].co_filename.startswith(_PACKAGE):
+            place = self.context.site
+        return describe_place(place)
+
+    def output(self) -> Tensor:
+        """A tensor for this node's value, connected to the graph."""
+        return _wrap(self.value, self, any(t._requires_grad for t in self.inputs))
+
+    def __repr__(self) -> str:
+        label = f" {self.name}" if self.name else ""
+        return f"Node({self.op.name}{label} {self.value.shape} in {'/'.join(self.scope) or '-'})"
+
+
+class Tensor:
+    """An array that remembers how it was made.
+
+    data: anything NumPy takes. Lists and numbers become float32 unless `dtype` says otherwise;
+    arrays keep their dtype. Raises DTypeError for complex, object and text data, and for an
+    integer tensor that requires a gradient.
+    """
+
+    __slots__ = ("__weakref__", "_changed", "_data", "_grad", "_name", "_requires_grad", "node")
+
+    _data: Array
+    _requires_grad: bool
+    _name: str | None
+    _changed: int
+    _grad: Tensor | None
+    node: Node | None
+    last_change: ClassVar[int] = 0
+    """When any tensor's data was last replaced, on the clock that numbers the nodes."""
+
+    def __init__(
+        self,
+        data: object,
+        *,
+        dtype: object = None,
+        requires_grad: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self._data = as_array(data, dtype)
+        self._grad = None
+        self.node = None
+        self._name = _checked_name(name)
+        self._changed = 0
+        self._requires_grad = False
+        self.requires_grad = requires_grad
+
+    # -- what it is ---------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The values, as the NumPy array itself (not a copy)."""
+        return self.numpy()
+
+    @data.setter
+    def data(self, values: object) -> None:
+        if self.node is not None:
+            raise GraphError(
+                f"data: {_describe(self)} was computed by {self.node.op.name}; only a leaf's data "
+                "can be replaced. Use .detach() for a leaf with the same values"
+            )
+        array = as_array(values, None if isinstance(values, ndarray | Tensor) else self.dtype)
+        if array.shape != self._data.shape:
+            raise ShapeError(f"data: {_describe(self)} got an array of shape {array.shape}")
+        if array.dtype != self._data.dtype:
+            raise DTypeError(f"data: {_describe(self)} holds {self.dtype}, got {array.dtype}")
+        self._data = array
+        self._changed = Tensor.last_change = _sequence()
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.node is not None and value != self._requires_grad:
+            raise GraphError(
+                f"requires_grad: {_describe(self)} was computed by {self.node.op.name}; it can "
+                "only be set on a leaf. Use .detach() for a leaf with the same values"
+            )
+        if value and self._data.dtype.kind != "f":
+            raise DTypeError(
+                f"requires_grad: only floating-point tensors can require a gradient, "
+                f"{_describe(self)} is {self._data.dtype}"
+            )
+        self._requires_grad = bool(value)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has added up; None before it, and after `t.grad = None`."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            value = _wrap(np.array(as_array(value, self.dtype)), None, False)
+        if value is not None and value.shape != self.shape:
+            raise ShapeError(f"grad: {_describe(self)} got a gradient of shape {value.shape}")
+        if value is not None and value.dtype != self.dtype:
+            raise DTypeError(f"grad: {_describe(self)} is {self.dtype}, got {value.dtype}")
+        self._grad = value
+
+    @property
+    def name(self) -> str | None:
+        """The label that pictures, equations and errors use."""
+        return self._name if self.node is None else self.node.name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if self.node is None:
+            self._name = _checked_name(name)
+        else:
+            self.node.name = _checked_name(name)
+
+    def named(self, name: str) -> Self:
+        """Label this tensor and return it: `f_t = sigmoid(a).named("f_t")`."""
+        self.name = name
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self._data.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes reversed."""
+        return self.transpose()
+
+    # -- out of the graph ---------------------------------------------------------------------
+
+    def item(self) -> float | int | bool:
+        """The only element as a Python number. Raises ShapeError if there is not exactly one."""
+        if self._data.size != 1:
+            raise ShapeError(f"item: needs exactly one element, {_describe(self)} has {self.size}")
+        return self.numpy().item()
+
+    def numpy(self) -> Array:
+        """The values as a NumPy array (shared, not copied)."""
+        tracer = CONTEXT.get().tracer
+        if tracer is not None:
+            tracer.check_concrete(self)
+        return self._data
+
+    def detach(self) -> Tensor:
+        """A leaf with the same values and name, which no gradient passes."""
+        tracer = CONTEXT.get().tracer
+        if tracer is not None:
+            return tracer.detached(self)
+        leaf = _wrap(self._data, None, False)
+        leaf._name = self.name
+        return leaf
+
+    def backward(self, gradient: TensorLike | None = None, *, create_graph: bool = False) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf that requires one.
+
+        gradient: the cotangent, of this tensor's shape; may be left out for a scalar.
+        create_graph: record the backward pass too, for gradients of gradients.
+        Raises GraphError without a gradient to compute, or without a seed for a non-scalar.
+        """
+        from .autodiff import backward
+
+        backward(self, gradient, create_graph=create_graph)
+
+    # -- Python and NumPy protocols -----------------------------------------------------------
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from .interop import call_ufunc
+
+        return call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        from .interop import call_function
+
+        return call_function(function, args, kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if self.node is not None:
+            raise GraphError(
+                f"deepcopy: {_describe(self)} was computed by {self.node.op.name}; only a leaf can "
+                "be copied. Use .detach() for a leaf with the same values"
+            )
+        twin = type(self).__new__(type(self))
+        twin._data, twin._name, twin.node, twin._changed = self._data.copy(), self._name, None, 0
+        twin._requires_grad = self._requires_grad
+        twin._grad = None if self._grad is None else self._grad.detach().__deepcopy__(memo)
+        return twin
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len() of a tensor without axes")
+        return self._data.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._data.ndim == 0:
+            raise TypeError("iteration over a tensor without axes")
+        return (self[k] for k in range(self._data.shape[0]))
+
+    def __contains__(self, value: object) -> bool:
+        return bool(np.any(self == value))
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ShapeError(
+                f"bool: the truth value of {_describe(self)} with {self.size} elements is "
+                "ambiguous; compare and use .any() or .all()"
+            )
+        return bool(self.numpy())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iu":
+            raise TypeError(f"only integer tensors can be an index, {_describe(self)} is not")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> Any:
+        return _compare(operator.eq, self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _compare(operator.ne, self, other)
+
+    def __lt__(self, other: object) -> Any:
+        return _compare(operator.lt, self, other)
+
+    def __le__(self, other: object) -> Any:
+        return _compare(operator.le, self, other)
+
+    def __gt__(self, other: object) -> Any:
+        return _compare(operator.gt, self, other)
+
+    def __ge__(self, other: object) -> Any:
+        return _compare(operator.ge, self, other)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self._data, separator=", ", prefix="tensor(", threshold=100)
+        parts = [values]
+        if self._data.dtype != DEFAULT_DTYPE:
+            parts.append(f"dtype={self._data.dtype}")
+        if self.name is not None:
+            parts.append(f"name={self.name!r}")
+        if self.node is not None:
+            parts.append(f"op={self.node.op.name}")
+        if self._requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        """What a notebook shows: the picture of how this tensor was made."""
+        if self.node is None:
+            return {"text/plain": repr(self)}
+        import viz
+
+        try:
+            return {"text/plain": repr(self), "image/svg+xml": viz.draw(self).svg}
+        except viz.PictureTooLargeError as error:
+            return {"text/plain": f"{self!r}\n({error})"}
+
+    if TYPE_CHECKING:  # attached by `functions`, which knows the ops
+        from .functions import (
+            __abs__,
+            __add__,
+            __getitem__,
+            __matmul__,
+            __mul__,
+            __neg__,
+            __pow__,
+            __radd__,
+            __rmatmul__,
+            __rmul__,
+            __rpow__,
+            __rsub__,
+            __rtruediv__,
+            __sub__,
+            __truediv__,
+            abs,
+            astype,
+            broadcast_to,
+            clip,
+            cos,
+            cumsum,
+            dropout,
+            exp,
+            log,
+            log_softmax,
+            logsumexp,
+            max,
+            mean,
+            min,
+            permute,
+            relu,
+            reshape,
+            sigmoid,
+            sin,
+            softmax,
+            softplus,
+            split,
+            sqrt,
+            squeeze,
+            sum,
+            swapaxes,
+            take,
+            tanh,
+            transpose,
+            unsqueeze,
+            unstack,
+            var,
+        )
+
+
+TensorLike = Tensor | Array | float | int | Sequence[Any]
+"""What the functions take where they take a tensor."""
+
+
+class Parameter(Tensor):
+    """A leaf tensor that requires a gradient and that a Module registers as its own.
+
+    It holds a copy of `data`, so that training changes nobody else's array.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        data: object,
+        *,
+        dtype: object = None,
+        requires_grad: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            np.array(as_array(data, dtype)), requires_grad=requires_grad, name=name
+        )
+
+
+def tensor(
+    data: object,
+    *,
+    dtype: object = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """A leaf tensor with a copy of `data`.
+
+    Lists and numbers become float32 unless `dtype` says otherwise; arrays keep their dtype.
+    Raises DTypeError for complex, object and text data, or an integer tensor with requires_grad.
+    """
+    array = as_array(data, dtype)
+    return Tensor(np.array(array), requires_grad=requires_grad, name=name)
+
+
+def next_number() -> int:
+    """A number larger than that of every op recorded so far, and smaller than all to come."""
+    return _sequence()
+
+
+def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tensor:
+    """Run `op` on the inputs' arrays and remember that it was done.
+
+    Raises ShapeError, naming op, scope, inputs and shapes, where the arrays do not fit.
+    """
+    context = CONTEXT.get()
+    value: Any
+    try:
+        if attrs:
+            value = op.forward(*[t._data for t in inputs], **attrs)
+        elif len(inputs) == 2:
+            value = op.forward(inputs[0]._data, inputs[1]._data)
+        elif len(inputs) == 1:
+            value = op.forward(inputs[0]._data)
+        else:
+            value = op.forward(*[t._data for t in inputs])
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        raise call_error(error, op, inputs, attrs, context) from None
+    if value.__class__ is not ndarray:
+        value = _whole(value)
+    result = _new(Tensor)
+    result._data = value
+    result._grad = None
+    if not context.recording:
+        if context.tracer is not None:
+            for given in inputs:
+                context.tracer.check_concrete(given)
+        result.node = result._name = None
+        result._requires_grad = False
+        result._changed = 0
+        return result
+    place = context.place
+    if place is None:
+        frame = _frame(2)
+        while frame.f_code.co_filename in _ENGINE_FILES and frame.f_back is not None:
+            frame = frame.f_back
+        place = (frame.f_code, frame.f_lasti)
+    node = _new(Node)  # field by field: an __init__ would be a tenth of the cost of recording
+    node.op = op
+    node.inputs = inputs
+    node.attrs = attrs
+    node.value = value
+    node.context = context
+    node.place = place
+    node.seq = _sequence()
+    node.name = None
+    result.node = node
+    result._requires_grad = False
+    for given in inputs:
+        if given._requires_grad:
+            result._requires_grad = bool(op.vjps) or op.pullback is not None
+            break
+    if context.anomaly:
+        check_finite(node, value)
+    return result
+
+
+def _whole(value: Any) -> Any:
+    """NumPy's scalars as arrays; several arrays in one value as they are."""
+    return value if isinstance(value, Bundle) else np.asarray(value)
+
+
+def constant(value: object, like: Tensor) -> Tensor:
+    """A leaf for a plain number or array; numbers take the dtype of `like` (they are weak)."""
+    if isinstance(value, Tensor):
+        return value
+    dtype = None
+    if isinstance(value, bool | int | float):
+        dtype = like._data.dtype
+        if dtype.kind != "f" and isinstance(value, float):
+            dtype = DEFAULT_DTYPE
+        elif dtype.kind == "b" and not isinstance(value, bool):
+            dtype = np.dtype(np.int64)
+    elif not isinstance(value, ndarray | np.generic) and like._data.dtype.kind == "f":
+        dtype = like._data.dtype
+    return _wrap(as_array(value, dtype), None, False)
+
+
+def as_array(data: object, dtype: object = None) -> Array:
+    """`data` as an array a tensor can hold; lists and numbers as float32 by default."""
+    if isinstance(data, Tensor):
+        data = data.numpy()
+    try:
+        wanted: Any = None if dtype is None else np.dtype(dtype)  # pyright: ignore
+    except TypeError:
+        raise DTypeError(f"dtype: expected a NumPy dtype, got {dtype!r}") from None
+    if isinstance(data, ndarray | np.generic) and data.dtype.kind == "c":
+        raise DTypeError(f"data: expected numbers or booleans, got dtype {data.dtype}")
+    try:
+        array: Array = np.asarray(data, dtype=wanted)
+    except (ValueError, TypeError, OverflowError) as error:
+        kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
+        raise kind(f"data: cannot make an array of {type(data).__name__}: {error}") from None
+    if wanted is None and not isinstance(data, ndarray | np.generic) and array.dtype.kind in "iuf":
+        array = array.astype(DEFAULT_DTYPE)
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"data: expected numbers or booleans, got dtype {array.dtype}")
+    if type(array) is not ndarray:
+        array = np.array(array, subok=False)
+    return array
+
+
+def _wrap(data: Array, node: Node | None, requires_grad: bool) -> Tensor:
+    result = Tensor.__new__(Tensor)
+    result._data = data
+    result._requires_grad = requires_grad
+    result._grad = None
+    result.node = node
+    if node is None:
+        result._name = None
+        result._changed = 0
+    return result
+
+
+def _compare(compare: Callable[[Any, Any], Any], left: Tensor, right: object) -> Any:
+    other = right.numpy() if isinstance(right, Tensor) else right
+    return compare(left.numpy(), other)
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name: expected a string or None, got {name!r}")
+    return name
+
+
+# -- telling where ---------------------------------------------------------------------------
+
+
+def describe_place(place: Place) -> str:
+    """`file:line` of a code object and instruction offset."""
+    code, offset = place
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= offset < end and number is not None:
+            line = number
+    return f"{code.co_filename}:{line}"
+
+
+def _describe(t: Tensor) -> str:
+    label = t.name or ("a leaf" if t.node is None else f"a result of {t.node.op.name}")
+    return f"{label} {t.shape}"
+
+
+def describe_call(op: Op, inputs: Sequence[Tensor], attrs: Attrs, context: Context) -> str:
+    """`matmul in lstm/t=3/forget gate: h_{t-1} (8, 32) @ W_hf (64, 32)`, for error messages."""
+    joint = f" {op.symbol} " if op.name in _INFIX else ", "
+    details = "".join(f", {key}={_brief(value)}" for key, value in attrs.items())
+    return describe_inputs(op.name, inputs, context, joint) + details
+
+
+def describe_inputs(
+    caller: str, inputs: Sequence[Tensor], context: Context, joint: str = ", "
+) -> str:
+    """`softmax in attention: scores (8, 32)`."""
+    where = " in " + "/".join(context.names()) if context.scope is not None else ""
+    shapes = joint.join(f"{t.name} {t.shape}" if t.name else str(t.shape) for t in inputs)
+    return f"{caller}{where}: {shapes}"
+
+
+_INFIX = frozenset(("add", "sub", "mul", "div", "pow", "matmul"))
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_brief(part) for part in value) + ",)"[len(value) != 1 :]
+    if isinstance(value, ndarray):
+        return f"{value.dtype} array {value.shape}" if value.ndim else repr(value.item())
+    if isinstance(value, slice):
+        ends = [value.start, value.stop] + ([] if value.step is None else [value.step])
+        return ":".join("" if k is None else str(k) for k in ends)
+    return "..." if value is Ellipsis else repr(value)
+
+
+def call_error(
+    error: Exception, op: Op, inputs: Sequence[Tensor], attrs: Attrs, context: Context
+) -> Exception:
+    """What to raise when NumPy refused a call: of our kinds, in our words where we know better."""
+    from .explain import reason
+
+    kind = ShapeError
+    if isinstance(error, IndexError):
+        kind = IndexError
+    elif isinstance(error, TypeError | OverflowError):
+        kind = DTypeError
+    why = reason(op.name, [t._data for t in inputs], attrs) or str(error).strip()
+    return kind(f"{describe_call(op, inputs, attrs, context)}: {why}")
+
+
+def check_finite(node: Node, value: Array, phase: str = "") -> None:
+    """Raise NonFiniteError if `value`, made by `node`, holds a NaN or infinity."""
+    if value.dtype.kind != "f" or np.isfinite(value).all():
+        return
+    is_nan = np.isnan(value)
+    what, found = ("NaN", is_nan) if is_nan.any() else ("infinity", np.isinf(value))
+    index = tuple(int(k) for k in np.argwhere(found)[0])
+    call = describe_call(node.op, node.inputs, {}, node.context)
+    label = f" -> {node.name}" if node.name else ""
+    phase = phase or ("backward of " if node.is_backward else "")
+    given = [t for t in node.inputs if t.dtype.kind == "f" and not np.isfinite(t._data).all()]
+    blame = "; not finite already: " + ", ".join(map(_describe, given)) if given else ""
+    raise NonFiniteError(f"{what} at index {index} from {phase}{call}{label} ({node.where}){blame}")
