@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -17,13 +18,25 @@ from .errors import GraphError
 from .ops import sum_to
 from .tensor import Array, Bundle, Node, Op, Tensor, _describe, _wrap, check_finite, describe_call
 
-__all__ = ["Key", "Observer", "key_of", "sweep", "toposort"]
+__all__ = ["WATCHERS", "Key", "Observer", "Watcher", "key_of", "sweep", "toposort"]
 
 Key = Node | Tensor
 """What a gradient belongs to: the node of a computed tensor, or the leaf itself."""
 
 Observer = Callable[[Node, int, Any], None]
 """Told of each edge's contribution: (node, input position, gradient)."""
+
+
+class Watcher(Protocol):
+    """Somebody who wants the gradients of nodes, whoever asks for a sweep."""
+
+    def arrived(self, gradients: dict[int, Any]) -> None:
+        """The gradients of one sweep, by the number of the node."""
+        ...
+
+
+WATCHERS: WeakValueDictionary[int, Watcher] = WeakValueDictionary()
+"""Who watches a node, by its number. A node knows nobody, so that graphs have no cycles."""
 
 
 def key_of(t: Tensor) -> Key:
@@ -78,7 +91,9 @@ def sweep(
     Without `create_graph`, the gradients are arrays of their own, shared with nothing.
     """
     order, leaves = _reach(outputs, True)
-    keep: set[Key] = set() if wanted is None else set(wanted)
+    asked: set[Key] = set() if wanted is None else set(wanted)
+    watched = [node for node in order if node.seq in WATCHERS] if WATCHERS else []
+    keep = asked.union(watched) if watched else asked
     reaching: set[Key] | None = None
     if wanted is not None and not leaves <= keep:
         reaching = _reaching(order, keep)
@@ -95,9 +110,24 @@ def sweep(
             gradients = run(order, gradients, keep, reaching, _finite(observer))
     else:
         gradients = run(order, gradients, keep, reaching, observer)
-    if wanted is None:
+    if watched:
+        _tell(watched, gradients)
+    elif wanted is None:
         return gradients
-    return {key: g for key, g in gradients.items() if key in keep}
+    if wanted is None:
+        asked = set(leaves)
+    return {key: g for key, g in gradients.items() if key in asked}
+
+
+def _tell(watched: Sequence[Node], gradients: dict[Key, Any]) -> None:
+    """Hand each watcher the gradients of its nodes."""
+    found: dict[Watcher, dict[int, Any]] = {}
+    for node in watched:
+        watcher = WATCHERS.get(node.seq)
+        if watcher is not None and node in gradients:
+            found.setdefault(watcher, {})[node.seq] = gradients[node]
+    for watcher, news in found.items():
+        watcher.arrived(news)
 
 
 def _start(outputs: Sequence[Tensor], seeds: Sequence[Any], create_graph: bool) -> dict[Key, Any]:

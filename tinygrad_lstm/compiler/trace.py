@@ -14,7 +14,7 @@ from ..sweep import Key, key_of
 from ..tensor import Array, Node, Tensor, record
 from .graph import Graph, Instruction, Spec
 
-__all__ = ["example", "graph_of", "replay"]
+__all__ = ["example", "graph_of", "recorded_since", "replay"]
 
 
 def graph_of(
@@ -50,7 +50,7 @@ def graph_of(
             number(t)
 
     given = [number(t) for t in inputs]
-    nodes = _recorded_since(outputs, since)
+    nodes = recorded_since(outputs, since)
     made = set(nodes)
     instructions: list[Instruction] = []
     for node in nodes:
@@ -73,7 +73,8 @@ def graph_of(
     return graph, captured
 
 
-def _recorded_since(outputs: Sequence[Tensor], since: int) -> list[Node]:
+def recorded_since(outputs: Sequence[Tensor], since: int) -> list[Node]:
+    """The nodes numbered `since` or later that the outputs were computed from, in order."""
     seen: set[Node] = set()
     stack = [t.node for t in outputs]
     while stack:
