@@ -1,7 +1,7 @@
 """scan: one step of Tensor code, repeated over the first axis of its inputs.
 
-Unrolled, it is a Python loop: every op of every step is recorded in a scope `t=0`, `t=1`, ...
-Compiled, the step is recorded once and the loop is one op of the graph. The numbers are the same.
+Compiled, the step is recorded once and the loop is one op of the graph. Unrolled, it is a Python
+loop: every op of every step is recorded in a scope `t=0`, `t=1`, ... The numbers are the same.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ __all__ = ["scan"]
 Step = Callable[[Any, Any], tuple[Any, Any]]
 FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
+_BACKENDS = ("numpy", "numba")
+
 
 def scan(
     step: Step,
@@ -33,20 +35,26 @@ def scan(
     lengths: Sequence[int] | Array | None = None,
     reverse: bool = False,
     unroll: bool = True,
+    backend: str | None = None,
 ) -> tuple[Any, Any]:
     """Run `step(carry, x_t) -> (carry, y_t)` for every t; return the last carry and all y_t.
+
 
     carry, xs, y_t: tensors, or nested tuples, lists and dicts of them; leaves of xs are (T, ...),
     of the result (T, ...) too. What step closes over is found by itself. steps: T, where there are
     no xs. lengths: (B,) integers in [0, T]: a sequence's carry stops at its end and its y beyond
     are zero (leaves are then (B, ...)). reverse: from the last step to the first; y_t still stands
-    at t. unroll: record every op of every step, to be seen; False: compile the step.
+    at t. unroll: record every op of every step, to be seen; False: compile the step. backend: what
+    runs a compiled step, "numpy" or "numba"; None: the fastest there is.
     Raises ShapeError for T = 0, for leaves of xs of different T, and for a carry whose shape,
     dtype or structure changes from one step to the next; GraphError where a compiled step asks for
-    the value of something that changes from step to step.
+    the value of something that changes from step to step; ValueError for an unknown backend, and
+    for one together with unroll.
     """
     if not callable(step):
         raise TypeError(f"scan: step must be callable, got {type(step).__name__}")
+    if backend is not None:
+        _check_backend(backend, unroll)
     states, carry_form = flatten(carry, Tensor, "carry")
     inputs, input_form = flatten(xs, Tensor, "xs")
     count = _count(inputs, steps)
@@ -64,10 +72,12 @@ def scan(
         return new, ys
 
     inside = CONTEXT.get().tracer is not None  # a step being compiled: it takes the ops as they are
-    run = _unrolled if unroll or inside else _compiled
     site = CONTEXT.get().site
     with called_from(calling_line() if site is None else site):
-        states, outputs = run(flat_step, states, inputs, count, ends, reverse)
+        if unroll or inside:
+            states, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse)
+        else:
+            states, outputs = _compiled(flat_step, states, inputs, count, ends, reverse, backend)
     return unflatten(carry_form, states), unflatten(forms[0], outputs)
 
 
@@ -97,6 +107,7 @@ def _compiled(
     count: int,
     ends: Array | None,
     reverse: bool,
+    backend: str | None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
     """One op; which sequences still run at t is one more input of the step."""
 
@@ -111,8 +122,19 @@ def _compiled(
         series.append(Tensor(np.arange(count)[:, None] < ends))
     if reverse:
         series = [x[::-1] for x in series]
-    new, ys = run_compiled(step if ends is None else masked_step, states, series, count)
+    new, ys = run_compiled(step if ends is None else masked_step, states, series, count, backend)
     return new, [y[::-1] for y in ys] if reverse else ys
+
+
+def _check_backend(backend: str, unroll: bool) -> None:
+    if backend not in _BACKENDS:
+        known = ", ".join(map(repr, _BACKENDS))
+        raise ValueError(f"backend: expected None or one of {known}, got {backend!r}")
+    if unroll:
+        raise ValueError(
+            f"backend: {backend!r} runs a compiled step, and unroll=True compiles none; "
+            "leave one of them out"
+        )
 
 
 def _count(inputs: Sequence[Tensor], steps: int | None) -> int:

@@ -49,7 +49,8 @@ class Plan:
     """
 
     def __init__(
-        self, graph: Graph, carries: int, xs: int, steps: int, needing: Sequence[bool]
+        self, graph: Graph, carries: int, xs: int, steps: int, needing: Sequence[bool],
+        backend: str | None = None,
     ) -> None:
         self.steps = steps
         self.carries = carries

@@ -27,7 +27,7 @@ from .trace import graph_of, replay
 __all__ = ["run_compiled"]
 
 _MOST_PLANS = 128
-_Key = tuple[Any, int, int, int, tuple[bool, ...]]
+_Key = tuple[Any, int, int, int, tuple[bool, ...], str | None]
 _plans: OrderedDict[_Key, Plan] = OrderedDict()
 _lock = Lock()
 
@@ -89,6 +89,7 @@ def run_compiled(
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
     count: int,
+    backend: str | None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The last states and every y (T, ...) of `count` steps; step takes and gives flat lists."""
     traced = _trace(step, states, inputs)
@@ -97,7 +98,7 @@ def run_compiled(
     tensors = (*states, *series, *traced.captured)
     recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
-    key = (_fingerprint(graph), carries, len(series), count, needing)
+    key = (_fingerprint(graph), carries, len(series), count, needing, backend)
     plan = _kept_plan(key)
     if plan is None:
         _check_repeatable(traced, _trace(step, states, inputs))
@@ -174,9 +175,9 @@ def _kept_plan(key: _Key) -> Plan | None:
 
 
 def _new_plan(key: _Key, graph: Graph) -> Plan:
-    _, carries, xs, count, needing = key
+    _, carries, xs, count, needing, backend = key
     constants = {k: a.copy() for k, a in graph.constants.items()}  # the plan outlives the call
-    plan = Plan(replace(graph, constants=constants), carries, xs, count, needing)
+    plan = Plan(replace(graph, constants=constants), carries, xs, count, needing, backend)
     with _lock:
         _plans[key] = plan
         while len(_plans) > _MOST_PLANS:

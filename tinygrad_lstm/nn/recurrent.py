@@ -161,6 +161,7 @@ class _Recurrent(Module):
         given: Sequence[TensorLike | None],
         lengths: Lengths,
         unroll: bool,
+        backend: str | None,
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers over x; the output and the final states, one tensor per state name."""
         x = self._time_first(x)
@@ -178,7 +179,7 @@ class _Recurrent(Module):
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 x = dropout(x, self.dropout)
-            x = self._layer(layer, x, initial, ends, finals, unroll)
+            x = self._layer(layer, x, initial, ends, finals, unroll, backend)
         states = [stack(column) for column in zip(*finals, strict=True)]
         if not batched:
             x, states = squeeze(x, 1), [squeeze(s, 1) for s in states]
@@ -195,6 +196,7 @@ class _Recurrent(Module):
         ends: Array | None,
         finals: list[States],
         unroll: bool,
+        backend: str | None,
     ) -> Tensor:
         outputs: list[Tensor] = []
         for direction, suffix in enumerate(self._suffixes(layer)):
@@ -211,6 +213,7 @@ class _Recurrent(Module):
                     lengths=ends,
                     reverse=direction == 1,
                     unroll=unroll,
+                    backend=backend,
                 )
             finals.append(final)
             outputs.append(ys)
@@ -275,14 +278,15 @@ def _without_padding(x: Tensor, ends: Array) -> Tensor:
 class LSTM(_Recurrent):
     """A long short-term memory network over whole sequences; equations in LSTMCell.
 
-    Call: y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None, unroll=True)
+    Call: y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None, unroll=True, backend=None)
     x: (T, B, input_size); (B, T, input_size) with batch_first; (T, input_size) without a batch.
     h_0: (num_layers * directions, B, proj_size or hidden_size); c_0: (..., B, hidden_size); zeros
     by default. lengths: (B,) integers: states stop at each sequence's end, y beyond is zero, and
     the reverse direction starts at each sequence's own end.
     y: (T, B, directions * (proj_size or hidden_size)). h_n, c_n: as h_0, c_0.
     unroll: record every op of every step, to be seen; False: compile the step, the same numbers
-    faster. dropout: between layers, in training. peephole: gates also see the cell state.
+    faster. backend: as in `scan`.
+    dropout: between layers, in training. peephole: gates also see the cell state.
     Parameters: weight_ih_l{k} (4H, I), weight_hh_l{k} (4H, H), bias_ih_l{k}, bias_hh_l{k} (4H,),
     weight_hr_l{k} (P, H) with proj_size, weight_c{i,f,o}_l{k} (H,) with peephole; `_reverse`
     for the other direction.
@@ -353,19 +357,21 @@ class LSTM(_Recurrent):
         lengths: Lengths = None,
         *,
         unroll: bool = True,
+        backend: str | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run over x from (h_0, c_0); see the class."""
         if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
             raise TypeError(f"LSTM: state must be a pair (h_0, c_0), got {type(state).__name__}")
-        y, (h_n, c_n) = self._run(x, (None, None) if state is None else state, lengths, unroll)
+        given = (None, None) if state is None else state
+        y, (h_n, c_n) = self._run(x, given, lengths, unroll, backend)
         return y, (h_n, c_n)
 
 
 class GRU(_Recurrent):
     """A gated recurrent unit network over whole sequences; equations in GRUCell.
 
-    Call: y, h_n = gru(x, h_0=None, lengths=None, unroll=True); shapes, names and errors as LSTM's,
-    gate order r, z, n. Source: Cho et al. 2014.
+    Call: y, h_n = gru(x, h_0=None, lengths=None, unroll=True, backend=None);
+    shapes, names and errors as LSTM's, gate order r, z, n. Source: Cho et al. 2014.
     """
 
     gates = 3
@@ -408,17 +414,18 @@ class GRU(_Recurrent):
         lengths: Lengths = None,
         *,
         unroll: bool = True,
+        backend: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over x from h_0; see the class."""
-        y, (h_n,) = self._run(x, (state,), lengths, unroll)
+        y, (h_n,) = self._run(x, (state,), lengths, unroll, backend)
         return y, h_n
 
 
 class RNN(_Recurrent):
     """A plain recurrent network over whole sequences; equation in RNNCell.
 
-    Call: y, h_n = rnn(x, h_0=None, lengths=None, unroll=True); shapes, names and errors as LSTM's.
-    nonlinearity: "tanh" or "relu". Source: Elman 1990.
+    Call: y, h_n = rnn(x, h_0=None, lengths=None, unroll=True, backend=None);
+    shapes, names and errors as LSTM's. nonlinearity: "tanh" or "relu". Source: Elman 1990.
     """
 
     gates = 1
@@ -467,7 +474,8 @@ class RNN(_Recurrent):
         lengths: Lengths = None,
         *,
         unroll: bool = True,
+        backend: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over x from h_0; see the class."""
-        y, (h_n,) = self._run(x, (state,), lengths, unroll)
+        y, (h_n,) = self._run(x, (state,), lengths, unroll, backend)
         return y, h_n
