@@ -13,6 +13,7 @@ from .functions import *  # noqa: F403 - its __all__ is the list of ops
 from .gradcheck import GradcheckError, gradcheck
 from .ops import OPS
 from .random import manual_seed
+from .recording import Recording
 from .scan import scan
 from .serialization import load, save
 from .sweep import toposort
@@ -29,6 +30,7 @@ __all__ = [
     "NonFiniteError",
     "Op",
     "Parameter",
+    "Recording",
     "ShapeError",
     "Tensor",
     "backward",

@@ -13,8 +13,9 @@ import numpy as np
 
 from .compiler.recorded import run_compiled
 from .context import CONTEXT, called_from, calling_line, scope
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack, where
+from .recording import Recording, Run
 from .tensor import Array, Tensor
 from .tree import Structure, flatten, unflatten
 
@@ -36,6 +37,7 @@ def scan(
     reverse: bool = False,
     unroll: bool = True,
     backend: str | None = None,
+    record: Recording | None = None,
 ) -> tuple[Any, Any]:
     """Run `step(carry, x_t) -> (carry, y_t)` for every t; return the last carry and all y_t.
 
@@ -45,11 +47,12 @@ def scan(
     no xs. lengths: (B,) integers in [0, T]: a sequence's carry stops at its end and its y beyond
     are zero (leaves are then (B, ...)). reverse: from the last step to the first; y_t still stands
     at t. unroll: record every op of every step, to be seen; False: compile the step. backend: what
-    runs a compiled step, "numpy" or "numba"; None: the fastest there is.
+    runs a compiled step, "numpy" or "numba"; None: the fastest there is. record: what the named
+    tensors of the step held over time is left there.
     Raises ShapeError for T = 0, for leaves of xs of different T, and for a carry whose shape,
     dtype or structure changes from one step to the next; GraphError where a compiled step asks for
     the value of something that changes from step to step; ValueError for an unknown backend, and
-    for one together with unroll.
+    for one together with unroll and for an unknown name in record.
     """
     if not callable(step):
         raise TypeError(f"scan: step must be callable, got {type(step).__name__}")
@@ -72,12 +75,17 @@ def scan(
         return new, ys
 
     inside = CONTEXT.get().tracer is not None  # a step being compiled: it takes the ops as they are
+    if inside and record is not None:
+        raise GraphError("record: this scan is inside a step that is compiled; unroll that one")
+    run = None if record is None else _recording(record).begin(count, ends, reverse)
     site = CONTEXT.get().site
     with called_from(calling_line() if site is None else site):
         if unroll or inside:
-            states, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse)
+            states, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse, run)
         else:
-            states, outputs = _compiled(flat_step, states, inputs, count, ends, reverse, backend)
+            states, outputs = _compiled(
+                flat_step, states, inputs, count, ends, reverse, backend, run
+            )
     return unflatten(carry_form, states), unflatten(forms[0], outputs)
 
 
@@ -88,12 +96,16 @@ def _unrolled(
     count: int,
     ends: Array | None,
     reverse: bool,
+    run: Run | None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
     """Every op of every step, recorded."""
+    if run is not None:
+        states, inputs = run.prepared(states), run.prepared(inputs)
     ys: list[list[Tensor]] = [[] for _ in range(count)]
     for t in reversed(range(count)) if reverse else range(count):
         with scope(f"t={t}"):
-            new, ys[t] = step(states, [_slice(x, t) for x in inputs])
+            x_t = [_slice(x, t) for x in inputs]
+            new, ys[t] = step(states, x_t) if run is None else run.step(t, step, states, x_t)
             if ends is not None and not (ends > t).all():
                 new, ys[t] = _masked(Tensor(ends > t), new, states, ys[t])
             states = new
@@ -108,6 +120,7 @@ def _compiled(
     ends: Array | None,
     reverse: bool,
     backend: str | None,
+    run: Run | None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
     """One op; which sequences still run at t is one more input of the step."""
 
@@ -122,8 +135,15 @@ def _compiled(
         series.append(Tensor(np.arange(count)[:, None] < ends))
     if reverse:
         series = [x[::-1] for x in series]
-    new, ys = run_compiled(step if ends is None else masked_step, states, series, count, backend)
+    whole = step if ends is None else masked_step
+    new, ys = run_compiled(whole, states, series, count, backend, run)
     return new, [y[::-1] for y in ys] if reverse else ys
+
+
+def _recording(record: object) -> Recording:
+    if not isinstance(record, Recording):
+        raise TypeError(f"record: expected a Recording, got {type(record).__name__}")
+    return record
 
 
 def _check_backend(backend: str, unroll: bool) -> None:

@@ -22,6 +22,7 @@ from ..sweep import toposort
 from ..tensor import Array, Bundle, Op, Tensor, _describe, next_number, record
 from .graph import Graph
 from .plan import Plan, Saved
+from .probe import Probe
 from .trace import graph_of, replay
 
 __all__ = ["run_compiled"]
@@ -90,11 +91,19 @@ def run_compiled(
     inputs: Sequence[Tensor],
     count: int,
     backend: str | None,
+    probe: Probe | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The last states and every y (T, ...) of `count` steps; step takes and gives flat lists."""
+    """The last states and every y (T, ...) of `count` steps; step takes and gives flat lists.
+
+    probe: gets a look into the step.
+    """
     traced = _trace(step, states, inputs)
     graph, carries = traced.graph, len(states)
     series = [*inputs, *_drawn(traced.draws, count)]
+    results = len(graph.outputs)
+    if probe is not None:
+        graph, taps = probe.insert(graph, carries, len(series))
+        series += taps
     tensors = (*states, *series, *traced.captured)
     recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
@@ -109,7 +118,9 @@ def run_compiled(
     parts = [record(_PART, (whole,), {"position": k}) for k in range(total)]
     for part, value in zip(parts[:carries], graph.outputs, strict=False):
         part.name = graph.names.get(value)
-    return parts[:carries], parts[carries:]
+    if probe is not None:
+        probe.take(parts[results:])
+    return parts[:carries], parts[carries:results]
 
 
 def _trace(
