@@ -63,6 +63,11 @@ class Recording(Mapping[str, Array]):
         return 0 if self._run is None else len(self._run.values)
 
     @property
+    def has_grad(self) -> bool:
+        """Whether a backward pass has come through the last run."""
+        return self._run is not None and self._run.gradients is not None
+
+    @property
     def grad(self) -> Mapping[str, Array]:
         """The gradients of the last backward pass through the run: name -> (T, ...).
 

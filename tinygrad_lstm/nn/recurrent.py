@@ -6,7 +6,7 @@ Parameter names, shapes, gate order and initialisation are PyTorch's. The equati
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from .cells import (
     uniform_maker,
 )
 from .module import Module
+from .record import Seen, recording, recording_of
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -155,6 +156,17 @@ class _Recurrent(Module):
 
     # -- running ------------------------------------------------------------------------------
 
+    def record(self, *names: str, grads: bool = False) -> AbstractContextManager[Seen]:
+        """Keep named tensors of the steps, and their gradients: `with lstm.record("f_t") as seen`.
+
+        names: of an LSTM i_t, f_t, g_t, o_t, c_t, h_t; of a GRU r_t, z_t, n_t, h_t; of an RNN h_t;
+        none: all. Then `seen["f_t"]` is (T, B, H), of the last call in the block, compiled or
+        unrolled; see `Seen` for several layers. grads: also `seen.grad["f_t"]`, dL/df_t over time,
+        once `backward` or `grad` was called, in the block or after it; gradients then flow through
+        frozen weights too. Raises ValueError in a call whose steps have no tensor of that name.
+        """
+        return recording(self, names, grads)
+
     def _run(
         self,
         x: TensorLike,
@@ -214,6 +226,7 @@ class _Recurrent(Module):
                     reverse=direction == 1,
                     unroll=unroll,
                     backend=backend,
+                    record=recording_of(self, self._layer_name(layer, direction)),
                 )
             finals.append(final)
             outputs.append(ys)
@@ -222,7 +235,10 @@ class _Recurrent(Module):
     def _layer_scope(self, layer: int, direction: int) -> Any:
         if self.num_layers == 1 and not self.bidirectional:
             return nullcontext()
-        return scope(f"layer {layer}" + (" reverse" if direction else ""))
+        return scope(self._layer_name(layer, direction))
+
+    def _layer_name(self, layer: int, direction: int) -> str:
+        return f"layer {layer}" + (" reverse" if direction else "")
 
     # -- checking -----------------------------------------------------------------------------
 
