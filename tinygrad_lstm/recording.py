@@ -32,7 +32,8 @@ class Recording(Mapping[str, Array]):
     names: of tensors that the step computes from the carry or x_t (of several with one name, the
     first); none: all of them. grads: `recording.grad["f_t"]` too, dL/df_t by every later path.
     Give it to `scan(record=...)`; it holds what the last run did. Beyond a sequence's length all
-    is zero. Raises KeyError for a tensor that was not recorded.
+    is zero. Unrolled, what the results depend on through `detach` alone is not found.
+    Raises KeyError for a tensor that was not recorded.
     """
 
     def __init__(self, *names: str, grads: bool = False) -> None:
