@@ -53,7 +53,8 @@ def draw(
 
     tensors: a Tensor, or nested lists and tuples of them.
     view: "gates" folds every ANN into a box and shows a cell as textbooks do (the default for
-    graphs with gates); "ops" shows all that was recorded; "cells" folds each time step.
+    graphs with gates); "ops" shows all that was recorded; "cells" folds each time step. A compiled
+    scan is one box in all of them: run it with unroll=True to see its gates.
     fold, open: scopes to fold or open besides, by name ("ANN"), path ("LSTM/t=3/forget gate") or
     pattern ("*/forget gate"); what is opened shows, so the scopes around it are opened too.
     values: write each value on its node, or its mean, min and max. grads: likewise the gradients

@@ -127,8 +127,10 @@ def symbol_line(node: Node, bare: bool = False) -> Line:
 
 
 def detail_lines(node: Node) -> list[Line]:
-    """Name and shape in one line, then the overlays."""
+    """What a box is in words, name and shape, then the overlays."""
     lines: list[Line] = []
+    if node.caption:
+        lines.append(line(node.caption, t.SMALL, "small"))
     shape = shape_text(node.shape or ())
     if node.name:
         lines.append(name_line(node.name))

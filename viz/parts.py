@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from tinygrad_lstm import Node as Op
 from tinygrad_lstm import Tensor
 
+from .compiled import result_name, steps_of
 from .model import Node, Summary
-from .placement import Placement
+from .placement import Placement, is_scan
 from .roles import caption
 from .shortcuts import Shortcuts
 from .text import number
-from .trace import Key, Trace, key_of
+from .trace import NO_FRAME, Key, Trace, key_of
 
 __all__ = ["Overlay", "Parts", "shape_of"]
 
@@ -42,7 +43,8 @@ class Parts:
 
     def name(self, key: Key) -> str | None:
         """What a value is called in the picture."""
-        return key.name or self._names.get(key)
+        name = result_name(key) if isinstance(key, Op) else key.name
+        return name or self._names.get(key)
 
     def is_seed(self, t: Tensor) -> bool:
         """Whether `t` is where a gradient starts."""
@@ -66,6 +68,8 @@ class Parts:
         cluster = self._placement.cluster(self._trace.frame(node))
         if node in self._short.slices:
             return self._slice(node, ident, cluster)
+        if is_scan(ident):
+            return self._scan(node, ident, cluster)
         forward = self._placement.rule_of(node)
         if forward is not None:
             symbol, op = forward.op.symbol, forward.op.name
@@ -82,6 +86,15 @@ class Parts:
         drawn.origin = origin if origin != name else None
         drawn.dtype = str(node.value.dtype)
         return self.describe(node, drawn)
+
+    def _scan(self, node: Op, ident: str, cluster: str | None) -> Node:
+        """A compiled scan: of which layer, and how many steps."""
+        steps, frame = steps_of(node), self._trace.frame(node)
+        facts = [] if frame == NO_FRAME else [self._trace.frames[frame].name]
+        facts.append(f"{steps} step{'s' if steps != 1 else ''}")
+        drawn = Node(ident, "box", node.op.symbol, cluster=cluster, caption=", ".join(facts))
+        drawn.op, drawn.is_backward, drawn.where = node.op.name, node.is_backward, self._where(node)
+        return drawn
 
     def _where(self, node: Op) -> str:
         """File and line of the user's code; looking up a line takes long, so once for each."""

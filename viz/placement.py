@@ -9,29 +9,31 @@ from collections.abc import Iterable, Sequence
 
 from tinygrad_lstm import Node as Op
 
+from .compiled import compiled_scan
 from .model import Cell, Cluster, Node
 from .scopes import Scopes
 from .shortcuts import Shortcuts
 from .trace import NO_FRAME, Trace
 
-__all__ = ["Placement", "is_box"]
+__all__ = ["Placement", "is_box", "is_scan"]
 
-Place = tuple[object, object]
+Place = tuple[object, object, object]
 
 
 class Placement:
     """Identifiers and clusters for the ops of a trace.
 
     ops: those that are drawn, in the order of recording. An identifier's first letter tells what
-    it is: n an op, b a folded scope (b3r: its backward ops), r the backward rule of an op, t a
-    leaf; s is a cluster. lifted: frames around everything, which the title names instead.
+    it is: n an op, b a folded scope (b3r: its backward ops), c a compiled scan with its results, r
+    the backward rule of an op, t a leaf; s is a cluster. lifted: frames around everything, which
+    the title names instead.
     """
 
     def __init__(self, trace: Trace, scopes: Scopes, short: Shortcuts) -> None:
         self._trace, self._scopes, self._short = trace, scopes, short
         reached = short.reached(r.tensor for r in short.results)
         self.ops = [node for node in trace.nodes if node in reached]
-        self._rules = self._find_rules() if short.enabled else {}
+        self._rules = self._find_rules()
         self._idents = {node: self._find_ident(node) for node in self.ops}
         self.lifted = self._find_lifted() if short.enabled else []
 
@@ -60,17 +62,22 @@ class Placement:
             return self._trace.ident(node)
         if box != NO_FRAME:
             return f"b{box}{'r' if node.is_backward else ''}"
+        scan = compiled_scan(node)
+        if scan is not None:
+            return f"c{self._trace.number(scan)}"
         forward = self.rule_of(node)
         return self._trace.ident(node) if forward is None else f"r{self._trace.number(forward)}"
 
     def _find_rules(self) -> dict[Place, Op | None]:
         """Forward ops by scope and place: the backward ops of one rule have both from it.
 
-        None where several share them, as in a loop: their rules can't be told apart.
+        None where several share them, as in a loop: their rules can't be told apart. Where all ops
+        are drawn, only those that a compiled scan's rule recorded stay together.
         """
         found: dict[Place, Op | None] = {}
         for node in self.ops:
-            if not node.is_backward and node not in self._short.slices:
+            drawn_whole = self._short.enabled or compiled_scan(node) is node
+            if drawn_whole and not node.is_backward and node not in self._short.slices:
                 found[_place(node)] = None if _place(node) in found else node
         return found
 
@@ -154,12 +161,17 @@ class Placement:
 
 
 def is_box(ident: str) -> bool:
-    """Whether something drawn stands for several ops: a folded scope or a backward rule."""
-    return ident[0] in "br"
+    """Whether something drawn stands for several ops: a folded scope, a scan, a backward rule."""
+    return ident[0] in "bcr"
+
+
+def is_scan(ident: str) -> bool:
+    """Whether something drawn is a compiled scan."""
+    return ident[0] == "c"
 
 
 def _place(node: Op) -> Place:
-    return node.context.scope, node.place
+    return node.context.scope, node.place, node.context.site
 
 
 def _shared_start(one: list[int], other: list[int]) -> list[int]:

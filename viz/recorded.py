@@ -13,6 +13,8 @@ import numpy as np
 
 from tinygrad_lstm import GraphError, Node, ShapeError, Tensor, toposort
 
+from .compiled import compiled_scan, told
+
 __all__ = ["GATES", "gate_traces"]
 
 Array = np.ndarray[Any, Any]
@@ -36,8 +38,9 @@ def gate_traces(
     those of GATES that there are. batch: which sequence. scope: part of the path of one layer, such
     as "layer 1", where there are several. Steps are the scopes `t=0`, `t=1`, ..., or without these
     the calls in the order of recording.
-    Raises GraphError for a name or scope that was not recorded and for one that is ambiguous;
-    ShapeError for a batch index out of range; TypeError for other arguments.
+    Raises GraphError for a name or scope that was not recorded, such as any in a compiled scan, and
+    for one that is ambiguous; ShapeError for a batch index out of range; TypeError for other
+    arguments.
     """
     outputs = [tensor] if isinstance(tensor, Tensor) else tensor
     if not isinstance(outputs, Sequence) or not all(isinstance(t, Tensor) for t in outputs):
@@ -54,19 +57,27 @@ def gate_traces(
         there = ", ".join(sorted(recorded)) or "none"
         where = "" if scope is None else f" in a scope like {scope!r}"
         what = f"{', '.join(missing)} was not" if missing else "no gate was"
-        if any(not isinstance(node.value, np.ndarray) for node in nodes):
-            there += "; a compiled scan keeps its results only: run it with unroll=True"
-        raise GraphError(f"gate_traces: {what} recorded{where}; named tensors there: {there}")
+        scans = [node for node in nodes if compiled_scan(node) is node and _is_in(node, scope)]
+        why = f"; {told(scans[0])}" if scans else ""
+        raise GraphError(f"gate_traces: {what} recorded{where}; named tensors there: {there}{why}")
     return {name: _trace(name, recorded[name], int(batch)) for name in wanted}
 
 
 def _by_name(nodes: Iterable[Node], scope: str | None) -> dict[str, list[Node]]:
-    """The forward nodes of each name, in the order of recording."""
+    """The forward nodes of each name, in the order of recording.
+
+    Not a compiled scan's results: the last h_t is called so, too, but is not h_t over time.
+    """
     found: dict[str, list[Node]] = {}
     for node in nodes:
-        if node.name and not node.is_backward and (scope is None or scope in "/".join(node.scope)):
+        recorded = not node.is_backward and compiled_scan(node) is None
+        if node.name and recorded and _is_in(node, scope):
             found.setdefault(node.name, []).append(node)
     return found
+
+
+def _is_in(node: Node, scope: str | None) -> bool:
+    return scope is None or scope in "/".join(node.scope)
 
 
 def _trace(name: str, nodes: list[Node], batch: int) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from .compiled import compiled_scan
 from .trace import MOVES, NO_FRAME, Trace
 
 __all__ = ["ANN", "VIEWS", "Scopes", "default_view", "patterns"]
@@ -61,8 +62,9 @@ class Scopes:
         return boxes if view == "gates" else [*boxes, *self._cells_and_rest()]
 
     def _cells_and_rest(self) -> Iterable[int]:
-        """The cells, and every frame that has no cell in it and is in none."""
-        holding = {k for cell in self.cells for k in self._trace.around(cell)}
+        """The cells, and every frame that has no cell and no compiled scan in it and is in none."""
+        drawn = {*self.cells, *_frames_of_scans(self._trace)}
+        holding = {k for frame in drawn for k in self._trace.around(frame)}
         return [
             f.index
             for f in self._trace.frames
@@ -98,8 +100,13 @@ class Scopes:
 
 
 def default_view(trace: Trace) -> str:
-    """`gates` for a graph with gates in it, else `ops`."""
-    return "gates" if any(f.name == ANN for f in trace.frames) else "ops"
+    """`gates` for a graph with gates or a compiled scan in it, else `ops`."""
+    has_gates = any(f.name == ANN for f in trace.frames)
+    return "gates" if has_gates or _frames_of_scans(trace) else "ops"
+
+
+def _frames_of_scans(trace: Trace) -> set[int]:
+    return {trace.frame(node) for node in trace.nodes if compiled_scan(node) is node}
 
 
 def _parents(trace: Trace, frames: Iterable[int]) -> set[int]:

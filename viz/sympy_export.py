@@ -16,6 +16,8 @@ import numpy as np
 
 from tinygrad_lstm import GraphError, Node, Parameter, ShapeError, Tensor, toposort
 
+from .compiled import refuse_compiled
+
 __all__ = ["to_sympy"]
 
 Array = np.ndarray[Any, Any]
@@ -42,9 +44,9 @@ def to_sympy(tensor: Tensor, *, evaluate: bool = True) -> Any:
     evaluate: let SymPy collect terms and work out what it can, as it does by itself; with False
     every op stays as recorded, which for deep graphs takes far less time.
     Raises TypeError for what is no tensor; ShapeError for more than one element, or a tensor of
-    more than 4096 on the way; GraphError for an op that has no expression, for two leaves that
-    would share a symbol, and for what SymPy, being recursive, cannot nest so deeply (Max and Min);
-    ImportError where SymPy is not installed.
+    more than 4096 on the way; GraphError for an op that has no expression, for a compiled
+    scan, for two leaves that would share a symbol, and for what SymPy, being recursive, cannot nest
+    so deeply (Max and Min); ImportError where SymPy is not installed.
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor: expected a Tensor, got {type(tensor).__name__}")
@@ -60,6 +62,7 @@ def to_sympy(tensor: Tensor, *, evaluate: bool = True) -> Any:
             "to_sympy: SymPy is not installed; pip install tinygrad_lstm[dev]"
         ) from None
     nodes = toposort([tensor])
+    refuse_compiled("to_sympy", nodes)
     leaves = {id(t): t for node in nodes for t in node.inputs if t.node is None}
     if tensor.node is None:
         leaves[id(tensor)] = tensor
@@ -87,11 +90,6 @@ class _Exporter:
 
     def add(self, node: Node) -> None:
         """Work out a node from its inputs; unevaluated where SymPy's own recursion is too deep."""
-        if not isinstance(node.value, np.ndarray):
-            raise GraphError(
-                f"to_sympy: no expression for {node.op.name}{_where(node)}, which computes "
-                "several arrays at once; record a scan with unroll=True"
-            )
         _check_size(node.value, f"{node.op.name}{_where(node)}")
         try:
             with self._sympy.evaluate(self._evaluate):

@@ -16,7 +16,7 @@ from .describe import describe
 from .errors import PictureTooLargeError
 from .model import Edge, Model, Node
 from .parts import Overlay, Parts, shape_of
-from .placement import Placement, is_box
+from .placement import Placement, is_box, is_scan
 from .roles import LONG_TERM, OUTPUT, SHORT_TERM, Roles, textbook_name
 from .scopes import Scopes
 from .shortcuts import Shortcuts
@@ -111,13 +111,14 @@ class _Builder:
     def _take(self, node: Op, ident: str, position: int, t: Tensor) -> str | None:
         """Let `node` take `t`: by an edge, or (the text is returned) as part of its own symbol."""
         boxed = is_box(ident)
+        hidden = self.simple or (boxed and not is_scan(ident))
         if self.trace.is_parameter(t):
-            if boxed or self.simple:
+            if hidden:
                 name = self._use(self.nodes[ident], t)
                 return None if boxed else name
             self._connect(self._parameter(t, node), node, ident, position, t)
         elif self.trace.is_constant(t) and not self.parts.is_seed(t):
-            if boxed or self.simple:
+            if hidden:
                 return None if boxed else number(float(t.data))
             constant = f"{self.trace.ident(t)}.{ident}.{position}"
             cluster = self.placement.cluster(self.trace.frame(node))
@@ -171,32 +172,36 @@ class _Builder:
             self.leaving.setdefault(tail, {})[key] = None
 
     def _finish_boxes(self) -> None:
-        """A box with one result is named and described by it; else its edges carry the names."""
+        """A box with one result is named and described by it; else its edges carry the names.
+
+        A scan's edges always do: its results are to be told from what it is.
+        """
         for ident, keys in self.leaving.items():
             box, (first, *others) = self.nodes[ident], keys
             if not others:
-                box.name = self.parts.name(first)
+                box.name = None if is_scan(ident) else self.parts.name(first)
                 self.parts.describe(first, box)
             elif all(shape_of(key) == shape_of(first) for key in others):
                 box.shape = shape_of(first)
-        several = {ident for ident, keys in self.leaving.items() if len(keys) > 1}
+        named = {k for k, keys in self.leaving.items() if len(keys) > 1 or is_scan(k)}
         for edge in self.edges:
-            edge.labelled = edge.tail in several and edge.name is not None
+            edge.labelled = edge.tail in named and edge.name is not None
 
     # -- what leaves the picture ------------------------------------------------------------------
 
     def _add_results(self) -> None:
-        """The outputs: a mark on what makes them, or a terminal for an element of a stack."""
+        """The outputs: a mark on what makes them; a terminal for one of a stack's or a scan's."""
         for k, result in enumerate(self.short.results):
             t = result.tensor
             key = key_of(t)
             tail = self._leaf(t) if t.node is None else self.placement.ident(t.node)
             self._leave(tail, key)
-            if result.label is None:
+            label = result.label or (self.parts.name(key) if is_scan(tail) else None)
+            if label is None:
                 self.nodes[tail].is_output = True
                 continue
-            role = _role_of_result(result.label)
-            self._add_terminal(f"out{k}", key, result.label, role, tail)
+            role = _role_of_result(label)
+            self._add_terminal(f"out{k}", key, label, role, tail)
             if t.node is not None and self.roles.cell(t.node) != NO_FRAME:
                 self.used_outside.setdefault(t.node, set()).add(role)
 

@@ -1,4 +1,4 @@
-"""A compiled scan in a picture: one node among the others, whatever is drawn or written on it."""
+"""A compiled scan to be seen: one box in every picture, and advice where gates are asked for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from user_cells import I, case, tensors
 
 import tinygrad_lstm as tg
 import viz
-from tinygrad_lstm import Tensor
+from tinygrad_lstm import GraphError, Tensor, nn
+from viz import Model, plots
+
+VIEWS = ["gates", "ops", "cells"]
 
 
 def made(name: str, **options: Any) -> tuple[Tensor, list[Tensor]]:
+    """A loss of a compiled cell's results, and these."""
     step, carry, _ = case(name)
     x = tg.tensor(np.ones((4, 3, I)), requires_grad=True, name="x")
     final, ys = tg.scan(step, tensors(carry, 3), x, unroll=False, **options)
@@ -22,34 +26,150 @@ def made(name: str, **options: Any) -> tuple[Tensor, list[Tensor]]:
     return loss_of(outputs), outputs
 
 
-@pytest.mark.parametrize("view", ["gates", "ops", "cells"])
+def layer(kind: Any = nn.LSTM, **options: Any) -> list[Tensor]:
+    """What a compiled layer gives for five steps: y, h_n and, if there is one, c_n."""
+    x = tg.tensor(np.ones((5, 2, 3), np.float32), name="x")
+    y, states = kind(3, 4, rng=0, **options)(x, unroll=False)
+    return [y, *states] if isinstance(states, tuple) else [y, states]
+
+
+def scans(model: Model) -> list[viz.model.Node]:
+    return [node for node in model.nodes if node.symbol == "scan" and not node.is_backward]
+
+
+def leaving(model: Model, ident: str) -> list[tuple[str | None, str]]:
+    """The labels on the edges from a node, and what these lead to."""
+    edges = [edge for edge in model.edges if edge.tail == ident and not edge.is_backward]
+    assert all(edge.labelled for edge in edges)
+    heads = [model.node(edge.head) for edge in edges]
+    return [(edge.name, head.name or head.symbol) for edge, head in zip(edges, heads, strict=True)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("overlay", [{}, {"values": True, "grads": True}, {"backward": True}])
-def test_every_view_and_overlay_draws_it(view, overlay):
+def test_every_view_and_overlay_draws_one_box(view: str, overlay: dict[str, Any]):
     loss, outputs = made("lstm", lengths=[4, 2, 0])
     for drawn in (loss, outputs):
-        dot = viz.draw(drawn, view=view, **overlay).dot
-        assert "scan" in dot or "backward" in overlay
+        picture = viz.draw(drawn, view=view, **overlay)
+        (scan,) = scans(picture.model)
+        assert scan.kind == "box" and scan.caption == "4 steps"
+        assert not any(node.op == "part" for node in picture.model.nodes)
+        assert len(picture.model.nodes) < 80  # not the ops of every step, nor of their backward
+        assert "4 steps" in picture.svg
 
 
-def test_it_is_one_node_that_takes_inputs_and_weights():
-    loss, _ = made("rnn")
-    model = viz.draw(loss, view="ops").model
-    scans = [node for node in model.nodes if node.symbol == "scan"]
-    assert len(scans) == 1
-    feeding = [edge for edge in model.edges if edge.head == scans[0].id]
-    assert len(feeding) == 5  # h_0, x, and what the cell captures: W, U and b
-    assert "scan" in viz.draw(loss).svg
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_layers_results_leave_its_box_by_name(view: str):
+    model = viz.draw(layer(), view=view).model
+    (scan,) = scans(model)
+    assert scan.caption == "LSTM, 5 steps"
+    assert model.cluster_named("LSTM").id == scan.cluster
+    assert sorted(leaving(model, scan.id), key=str) == [("c_n", "c_n"), ("h_n", "h_n"), ("y", "y")]
 
 
-def test_its_values_and_gradients_stand_on_its_parts():
-    loss, _ = made("rnn")
-    model = viz.draw(loss, values=True, grads=True).model
-    parts = [node for node in model.nodes if node.symbol == "part"]
-    assert len(parts) == 2 and all(node.value and node.grad for node in parts)
-    (scan,) = (node for node in model.nodes if node.symbol == "scan")
+def test_layers_and_directions_are_boxes_of_their_own():
+    for options, titles in (
+        ({"num_layers": 2}, ["layer 0, 5 steps", "layer 1, 5 steps"]),
+        ({"bidirectional": True}, ["layer 0, 5 steps", "layer 0 reverse, 5 steps"]),
+    ):
+        assert [scan.caption for scan in scans(viz.draw(layer(**options)).model)] == titles
+    model = viz.draw(layer(num_layers=2)).model
+    below, above = scans(model)
+    assert ("y", above.symbol) in leaving(model, below.id)
+
+
+def test_a_picture_of_a_loss_shows_the_box_among_its_ops():
+    y, h_n, _ = layer()
+    drawing = viz.draw((h_n[-1] * h_n[-1]).sum() + y.sum())
+    (scan,) = scans(drawing.model)
+    assert drawing.model.view == "gates"
+    assert set(leaving(drawing.model, scan.id)) == {("h_n", "⊙"), ("y", "Σ")}
+    assert "scan, LSTM, 5 steps" in drawing.svg  # to be read aloud
+
+
+def test_it_takes_inputs_and_weights():
+    weights = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    for view in VIEWS:
+        model = viz.draw(layer(), view=view).model
+        (scan,) = scans(model)
+        feeding = [model.node(edge.tail).name for edge in model.edges if edge.head == scan.id]
+        if view == "ops":
+            assert feeding == ["h_{t-1}", "c_{t-1}", "x", *weights]
+        else:
+            assert feeding == ["h_{t-1}", "c_{t-1}", "x"]
+            assert scan.parameters == ("W_{ih}", "W_{hh}", "b_{ih}", "b_{hh}")
+
+
+def test_a_single_result_writes_its_value_and_gradient_on_the_box():
+    h_0 = tg.tensor([1.0, 2.0], requires_grad=True, name="h_0")
+    last, _ = tg.scan(lambda h, _: ((h * 2.0).named("h_t"), None), h_0, steps=3, unroll=False)
+    model = viz.draw(last.sum(), values=True, grads=True).model
+    (scan,) = scans(model)
+    assert scan.value is not None and scan.value.elements == (8.0, 16.0)
+    assert scan.grad is not None and scan.grad.elements == (1.0, 1.0)
+    assert scan.name is None and leaving(model, scan.id) == [("h_n", "Σ")]
+
+
+def test_the_results_that_were_asked_for_have_terminals_with_values():
+    _, outputs = made("rnn")
+    model = viz.draw(outputs, values=True, grads=True).model
+    ends = [node for node in model.nodes if node.kind == "output"]
+    assert len(ends) == 2 and all(node.value and node.grad for node in ends)
+    (scan,) = scans(model)
     assert scan.value is None and scan.grad is None
 
 
-def test_the_equations_name_it():
-    loss, _ = made("rnn")
-    assert "scan" in str(viz.equations(loss))
+@pytest.mark.parametrize("view", VIEWS)
+def test_its_backward_is_one_box_too(view: str):
+    h_0 = tg.tensor([1.0, 2.0], requires_grad=True, name="h_0")
+    last, _ = tg.scan(lambda h, _: (tg.tanh(h * 2.0), None), h_0, steps=3, unroll=False)
+    again, _ = tg.scan(lambda h, _: (tg.sin(h), None), last, steps=3, unroll=False)
+    model = viz.draw(again.sum(), view=view, backward=True).model
+    backward = [node for node in model.nodes if node.is_backward and node.symbol == "scan"]
+    assert len(backward) == 2
+    assert not any(node.symbol in ("tanh", "sin", "cos") for node in model.nodes)
+
+
+def test_a_folded_scope_holds_it_like_anything_else():
+    model = viz.draw(layer(), fold="LSTM").model
+    assert not scans(model)
+    (box,) = (node for node in model.nodes if node.kind == "box")
+    assert box.symbol == "LSTM"
+
+
+def test_a_notebook_shows_it():
+    y, *_ = layer()
+    assert "LSTM, 5 steps" in y._repr_mimebundle_()["image/svg+xml"]
+
+
+# -- what shows gates says how to see them --------------------------------------------------------
+
+ADVICE = r"scan in LSTM \(.*test_compiled_pictures.py:\d+\) ran compiled; run it with unroll=True"
+
+
+@pytest.mark.parametrize("names", [None, ["f_t"], ["h_t"]])
+def test_gate_traces_tell_that_gates_were_not_recorded(names: list[str] | None):
+    with pytest.raises(GraphError, match=f"^gate_traces: .*{ADVICE} to see its gates$"):
+        plots.gate_traces(layer(), names)
+
+
+def test_gate_traces_read_the_layer_that_was_unrolled():
+    x = np.ones((5, 2, 3), np.float32)
+    y, _ = nn.LSTM(3, 4, rng=0)(x, unroll=True)
+    z, _ = nn.GRU(4, 4, rng=0)(y, unroll=False)
+    assert plots.gate_traces(z)["f_t"].shape == (5, 4)
+
+
+def test_equations_and_sympy_refuse_it_with_the_same_advice():
+    y, *_ = layer()
+    loss = y.sum()
+    for caller, ask in (
+        ("equations", lambda: viz.equations(loss)),
+        ("equations", lambda: viz.equations(loss, gradients=True)),
+        ("to_sympy", lambda: viz.to_sympy(loss)),
+    ):
+        with pytest.raises(GraphError, match=f"^{caller}: {ADVICE} to see its gates$"):
+            ask()
+    plain, _ = tg.scan(lambda h, _: (h * 2.0, None), 1.0, steps=3, unroll=False)
+    with pytest.raises(GraphError, match=r"^equations: scan \(.*\) ran compiled"):
+        viz.equations(plain)

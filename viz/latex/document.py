@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tinygrad_lstm import GraphError, Node, Parameter, Tensor, grad, toposort
 from tinygrad_lstm.context import CONTEXT, Context
 
+from ..compiled import refuse_compiled
 from .reading import Key, Reading, key_of
 from .symbols import Symbols
 from .writer import Definition, Writer
@@ -86,8 +87,9 @@ def equations(
     h_t recorded in a scope `t=3` is written h_3. Broadcasting, casts and axes of size 1 are not
     written; axes and indices count as in the recorded arrays; see `viz.latex.reading` for how
     matrices are read. Works without recursion: a chain of 100,000 ops is so many short lines.
-    Raises TypeError for what is no tensor; GraphError where nothing was recorded, or for a
-    gradient that does not exist; ValueError for digits or a width that are too small.
+    Raises TypeError for what is no tensor; GraphError where nothing was recorded, for a compiled
+    scan, and for a gradient that does not exist; ValueError for digits or a width that are too
+    small.
     """
     outputs = _tensors(tensors, "tensors")
     for name, value, least in (("digits", digits, 1), ("width", width, 20)):
@@ -98,6 +100,7 @@ def equations(
     if all(t.node is None for t in outputs):
         names = ", ".join(t.name or "a tensor" for t in outputs) or "nothing"
         raise GraphError(f"equations: no op was recorded for {names}: there is nothing to write")
+    refuse_compiled("equations", toposort(outputs))
     if gradients is False:
         page = _Page(outputs, [], "y", parameters, columns)
         return page.written([], digits, width)

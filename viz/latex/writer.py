@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from tinygrad_lstm import Node, Tensor
 
 from .details import ASSOCIATIVE, attribute_texts, template_text
@@ -235,7 +233,7 @@ def _simplified(
             continue
         name, inputs = node.op.name, node.inputs
         values = [value(t) for t in inputs]
-        if None not in values and isinstance(node.value, np.ndarray) and node.value.size:
+        if None not in values and node.value.size:
             first = node.value.flat[0]
             if (node.value == first).all():
                 constants[node] = first.item()

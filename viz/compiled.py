@@ -1,0 +1,53 @@
+"""A compiled scan as a picture sees it: one op that makes several arrays, and what takes them out.
+
+Knows the recorded nodes of such a run, not how it was compiled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from tinygrad_lstm import GraphError, Node
+
+__all__ = ["compiled_scan", "refuse_compiled", "result_name", "steps_of", "told"]
+
+_STATE = re.compile(r"(\w+)_t")
+
+
+def compiled_scan(node: Node) -> Node | None:
+    """The compiled scan that a node is or takes a result out of."""
+    whole = node.inputs[0].node if node.op.name == "part" else node
+    several = whole is not None and not isinstance(whole.value, np.ndarray)
+    return whole if several else None
+
+
+def steps_of(scan: Node) -> int:
+    """How many steps a compiled scan took."""
+    return scan.attrs["plan"].steps
+
+
+def result_name(node: Node) -> str | None:
+    """What a result of a compiled scan is called: h_n for the last h_t, y for what has no name."""
+    scan = compiled_scan(node)
+    if scan is None or scan is node:
+        return node.name
+    if node.attrs["position"] >= scan.attrs["plan"].carries:
+        return node.name or "y"
+    state = _STATE.fullmatch(node.name or "")
+    return f"{state[1]}_n" if state else node.name
+
+
+def told(scan: Node) -> str:
+    """`scan in LSTM (file:line) ran compiled; ...`: what to do to see inside."""
+    scope = f" in {'/'.join(scan.scope)}" if scan.scope else ""
+    return f"scan{scope} ({scan.where}) ran compiled; run it with unroll=True to see its gates"
+
+
+def refuse_compiled(caller: str, nodes: Iterable[Node]) -> None:
+    """Raise GraphError if there is a compiled scan among the nodes."""
+    for node in nodes:
+        if compiled_scan(node) is node:
+            raise GraphError(f"{caller}: {told(node)}")
