@@ -1,5 +1,7 @@
 """A character model: read a text letter by letter, guess the next one, then write.
 
+It reads the text in windows, one after the other, and carries its memory from each to the next;
+gradients stop at the borders (`nn.Stateful`: truncated backpropagation through time).
 By default the text is the reference that comes with every Python (what `help("topics")` shows).
 
     python examples/char_lm.py --temperature 0.4 --start "If the class"
@@ -49,11 +51,13 @@ def main(
 ) -> None:
     book = data.text(text)
     chars.start_codes(start, data.CharVocabulary(book))  # an unknown letter is told before training
-    model, history = chars.train_characters(
+    model, history, speed = chars.train_characters(
         book, hidden_size=hidden, epochs=epochs, seed=seed, progress="character model"
     )
     report.character_result(history, model)
-    print(chars.write(model, start, length, temperature=temperature, seed=seed))
+    report.character_sample(
+        model, start, length, temperature=temperature, seed=seed, training_speed=speed
+    )
     print()
     report.list_files(report.draw_losses(history, out))
 

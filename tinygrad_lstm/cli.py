@@ -159,10 +159,10 @@ def train_sunspots(
 @_seed
 @_out("out/adding")
 @click.option(
-    "--length", type=click.IntRange(2), default=30, show_default=True, help="Steps in a sequence."
+    "--length", type=click.IntRange(2), default=100, show_default=True, help="Steps in a sequence."
 )
 @click.option("--hidden", type=click.IntRange(1), default=32, show_default=True, help="Units.")
-@click.option("--epochs", type=click.IntRange(1), default=40, show_default=True, help="At most.")
+@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="At most.")
 @_checkpoint
 @_quiet
 def train_adding(
@@ -227,7 +227,7 @@ def train_chars(
 
     book = data.text(text)
     chars.start_codes(start, data.CharVocabulary(book))  # before the training, not after it
-    model, history = chars.train_characters(
+    model, history, speed = chars.train_characters(
         book,
         hidden_size=hidden,
         epochs=epochs,
@@ -237,7 +237,9 @@ def train_chars(
         progress=not quiet,
     )
     report.character_result(history, model)
-    click.echo(chars.write(model, start, length, temperature=temperature, seed=seed))
+    report.character_sample(
+        model, start, length, temperature=temperature, seed=seed, training_speed=speed
+    )
     report.list_files(report.draw_losses(history, out))
 
 

@@ -104,12 +104,13 @@ TEXT = "the cat sat on the mat; the rat sat on the cat. " * 60
 
 
 def test_a_character_model_learns_a_text_that_repeats():
-    model, history = chars.train_characters(
+    model, history, speed = chars.train_characters(
         TEXT, hidden_size=16, epochs=3, windows=8, steps=16, batch_size=8, learning_rate=0.03
     )
     guessing = math.log(len(model.vocabulary))
     assert history.validation[-1] < 0.75 * guessing
     assert set(chars.write(model, "the ", 40)) <= set(TEXT)
+    assert speed > 0
 
 
 def test_bits_per_character_of_equal_chances_are_the_log_of_the_characters():

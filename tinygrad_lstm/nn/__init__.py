@@ -22,6 +22,7 @@ from .losses import (
 )
 from .module import LoadReport, Module
 from .recurrent import GRU, LSTM, RNN
+from .stateful import Stateful
 
 __all__ = [
     "GRU",
@@ -46,6 +47,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "Stateful",
     "Tanh",
     "binary_cross_entropy_with_logits",
     "cross_entropy",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +18,14 @@ from ..random import Rng, resolve_rng
 from ..tensor import Array, Tensor, TensorLike
 from ..training import History, fit
 
-__all__ = ["CharModel", "bits_per_character", "start_codes", "train_characters", "write"]
+__all__ = [
+    "CharModel",
+    "CharTraining",
+    "bits_per_character",
+    "start_codes",
+    "train_characters",
+    "write",
+]
 
 State = tuple[Tensor, Tensor]
 
@@ -40,6 +49,14 @@ class CharModel(nn.Module):
         return self.head(y), last
 
 
+class CharTraining(NamedTuple):
+    """A trained model, and how many characters a second it learnt from, validation apart."""
+
+    model: CharModel
+    history: History
+    speed: float
+
+
 def train_characters(
     text: str,
     *,
@@ -53,7 +70,7 @@ def train_characters(
     checkpoint: str | None = None,
     resume: bool = False,
     progress: bool | str = False,
-) -> tuple[CharModel, History]:
+) -> CharTraining:
     """A model of `text`, its last twentieth held out for validation; losses are in nats.
 
     The text runs in `batch_size` streams side by side. An epoch reads `windows` stretches of
@@ -68,19 +85,22 @@ def train_characters(
     windows = min(windows, len(stretch))
     held_out = codes[split.validation]
     optimizer = Adam(model.parameters(), lr=learning_rate)
-    state: State | None = None
+    reader = nn.Stateful(model)
+    seconds, characters = 0.0, 0
 
     def batches(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-        nonlocal state
-        state = None
+        nonlocal seconds, characters
+        reader.reset()
         start = rng.integers(len(stretch) - windows + 1)
-        return iter(stretch[start : start + windows])
+        began = perf_counter()
+        for x, y in stretch[start : start + windows]:
+            yield x, y
+            characters += x.size
+        seconds += perf_counter() - began
 
     def loss(batch: tuple[Array, Array]) -> Tensor:
-        nonlocal state
         x, y = batch
-        scores, (h, c) = model(x, state)
-        state = h.detach(), c.detach()
+        scores = reader(x)
         return cross_entropy(scores.reshape(-1, scores.shape[-1]), y.reshape(-1))
 
     history = fit(
@@ -97,7 +117,7 @@ def train_characters(
         resume=resume,
         progress=progress,
     )
-    return model, history
+    return CharTraining(model, history, characters / seconds if seconds else 0.0)
 
 
 def bits_per_character(model: CharModel, codes: Array, *, streams: int = 64) -> float:
@@ -106,10 +126,10 @@ def bits_per_character(model: CharModel, codes: Array, *, streams: int = 64) -> 
     The text is read in `streams` pieces at once, each from an empty memory.
     """
     streams = min(streams, len(codes) - 1)
-    total, count, state = 0.0, 0, None
+    total, count, reader = 0.0, 0, nn.Stateful(model)
     with no_grad():
         for x, y in char_batches(codes, batch_size=streams, steps=64):
-            scores, state = model(x, state)
+            scores = reader(x)
             flat = scores.reshape(-1, scores.shape[-1])
             total += cross_entropy(flat, y.reshape(-1), reduction="sum").item()
             count += y.size
@@ -140,11 +160,12 @@ def write(
     codes = start_codes(start, model.vocabulary)
     rng = np.random.default_rng(seed)
     written: list[int] = []
+    reader = nn.Stateful(model)
     with no_grad():
-        scores, state = model(codes[:, np.newaxis])
+        scores = reader(codes[:, np.newaxis])
         for _ in range(length):
             logits = scores.numpy()[-1, 0].astype(np.float64) / temperature
             chances = np.exp(logits - logits.max())
             written.append(int(rng.choice(len(chances), p=chances / chances.sum())))
-            scores, state = model(np.array([[written[-1]]]), state)
+            scores = reader(np.array([[written[-1]]]))
     return start + model.vocabulary.decode(written)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..tensor import Array, Tensor
 from ..training import History
-from . import adding
+from . import adding, chars
 from .cells import record_step
 from .chars import CharModel
 from .checks import OpCheck
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "adding_result",
     "character_result",
+    "character_sample",
     "check_table",
     "draw_forecasts",
     "draw_losses",
@@ -79,6 +81,24 @@ def character_result(history: History, model: CharModel) -> None:
     ):
         table.add_row(label, f"{loss:.3f}", f"{loss / math.log(2):.2f}", style=style)
     _print(table)
+
+
+def character_sample(
+    model: CharModel,
+    start: str,
+    length: int,
+    *,
+    temperature: float,
+    seed: int,
+    training_speed: float,
+) -> None:
+    """Print what the model writes, and how many characters a second it learnt from and wrote."""
+    began = perf_counter()
+    written = chars.write(model, start, length, temperature=temperature, seed=seed)
+    speeds = {"training": training_speed, "writing": length / (perf_counter() - began)}
+    print(written)  # as it is: rich would read `:x:` as a picture
+    told = (f"{speed:,.0f} in {what}" for what, speed in speeds.items() if speed)
+    _print(f"\nCharacters per second: {', '.join(told) or 'none'}")
 
 
 def check_table(results: Sequence[OpCheck], order: int) -> None:
@@ -201,7 +221,8 @@ def draw_trained_cell(
     )
     heat_maps = folder / "gates-over-time.svg"
     years = data.years[data.test]
-    y, _ = model.lstm(data.windows.scale.transform(np.sqrt(data.values))[np.newaxis, :, np.newaxis])
+    series = data.windows.scale.transform(np.sqrt(data.values))[np.newaxis, :, np.newaxis]
+    y, _ = model.lstm(series, unroll=True)  # its gates are to be seen
     plots.gate_heatmaps(
         {name: values[data.test] for name, values in plots.gate_traces(y).items()},
         steps=[str(year) if year % 10 == 0 else "" for year in years],
