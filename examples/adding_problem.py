@@ -20,9 +20,9 @@ from tinygrad_lstm.tasks import adding, report
 
 
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
-@click.option("--length", type=click.IntRange(2), default=30, show_default=True, help="Steps.")
+@click.option("--length", type=click.IntRange(2), default=100, show_default=True, help="Steps.")
 @click.option("--hidden", type=click.IntRange(1), default=32, show_default=True, help="Units.")
-@click.option("--epochs", type=click.IntRange(1), default=40, show_default=True, help="At most.")
+@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="At most.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--out",

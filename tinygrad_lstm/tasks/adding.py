@@ -26,13 +26,13 @@ _HELD_OUT = 10_000  # added to the seed of the held-out sequences, so that they 
 
 
 def train_adding(
-    length: int = 30,
+    length: int = 100,
     *,
     hidden_size: int = 32,
-    epochs: int = 40,
+    epochs: int = 60,
     steps: int = 25,
-    batch_size: int = 64,
-    learning_rate: float = 0.015,
+    batch_size: int = 32,
+    learning_rate: float = 0.02,
     target: float = 0.004,
     seed: int = 0,
     checkpoint: str | None = None,
@@ -42,10 +42,11 @@ def train_adding(
     """An LSTM trained on sequences of `length` until its validation error is below `target`.
 
     An epoch is `steps` batches of new sequences, of which `batch_size` are in each; there are at
-    most `epochs`. The forget gates start open (bias 2), which saves most of the search for what
-    has to be kept. See `fit` for the rest and for the errors.
+    most `epochs`. The units' memories last up to `length` steps from the start (`set_memory`),
+    which saves most of the search for what has to be kept. See `fit` for the rest and for the
+    errors.
     """
-    model = SequenceRegressor(2, hidden_size, forget_bias=2.0, rng=seed)
+    model = SequenceRegressor(2, hidden_size, memory=length, rng=seed)
     validation = adding_problem(500, length, seed=_HELD_OUT + seed)
 
     def batches(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
