@@ -35,24 +35,25 @@ def scan(
     steps: int | None = None,
     lengths: Sequence[int] | Array | None = None,
     reverse: bool = False,
-    unroll: bool = True,
+    unroll: bool = False,
     backend: str | None = None,
     record: Recording | None = None,
 ) -> tuple[Any, Any]:
     """Run `step(carry, x_t) -> (carry, y_t)` for every t; return the last carry and all y_t.
 
-
+    Compiled by default: the step is recorded once, on stand-ins for the carry and x_t, so it must
+    do the same whenever it is called; in the graph the whole run is one op.
     carry, xs, y_t: tensors, or nested tuples, lists and dicts of them; leaves of xs are (T, ...),
     of the result (T, ...) too. What step closes over is found by itself. steps: T, where there are
     no xs. lengths: (B,) integers in [0, T]: a sequence's carry stops at its end and its y beyond
     are zero (leaves are then (B, ...)). reverse: from the last step to the first; y_t still stands
-    at t. unroll: record every op of every step, to be seen; False: compile the step. backend: what
-    runs a compiled step, "numpy" or "numba"; None: the fastest there is. record: what the named
-    tensors of the step held over time is left there.
+    at t. unroll: record every op of every step instead, to be seen; the numbers are the same.
+    backend: what runs a compiled step, "numpy" or "numba"; None: the fastest there is. record: what
+    the named tensors of the step held over time is left there.
     Raises ShapeError for T = 0, for leaves of xs of different T, and for a carry whose shape,
     dtype or structure changes from one step to the next; GraphError where a compiled step asks for
-    the value of something that changes from step to step; ValueError for an unknown backend, and
-    for one together with unroll and for an unknown name in record.
+    the value of something that changes from step to step; ValueError for an unknown backend, for
+    one together with unroll, and for an unknown name in record.
     """
     if not callable(step):
         raise TypeError(f"scan: step must be callable, got {type(step).__name__}")

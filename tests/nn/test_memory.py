@@ -12,9 +12,9 @@ import tinygrad_lstm as tg
 from tinygrad_lstm import nn
 
 
-def _layer(kind: Callable[..., nn.Module], **options: object) -> None:
+def _layer(kind: Callable[..., nn.Module], unroll: bool, **options: object) -> None:
     layer = kind(3, 4, rng=0, **options)
-    y, _ = layer(np.ones((5, 2, 3), np.float32), lengths=[5, 2])
+    y, _ = layer(np.ones((5, 2, 3), np.float32), lengths=[5, 2], unroll=unroll)
     loss = (y * y).mean()
     loss.backward()
     tg.grad(loss, list(layer.parameters()), create_graph=True)
@@ -38,9 +38,12 @@ def _scan(unroll: bool) -> None:
 
 
 CASES: dict[str, Callable[[], None]] = {
-    "LSTM": lambda: _layer(nn.LSTM, num_layers=2, bidirectional=True, dropout=0.1),
-    "GRU": lambda: _layer(nn.GRU),
-    "RNN": lambda: _layer(nn.RNN),
+    "LSTM": lambda: _layer(nn.LSTM, False, num_layers=2, bidirectional=True, dropout=0.1),
+    "unrolled LSTM": lambda: _layer(nn.LSTM, True, num_layers=2, bidirectional=True, dropout=0.1),
+    "GRU": lambda: _layer(nn.GRU, False),
+    "unrolled GRU": lambda: _layer(nn.GRU, True),
+    "RNN": lambda: _layer(nn.RNN, False),
+    "unrolled RNN": lambda: _layer(nn.RNN, True),
     "LSTMCell": lambda: _cell(nn.LSTMCell),
     "GRUCell": lambda: _cell(nn.GRUCell),
     "unrolled scan": lambda: _scan(True),

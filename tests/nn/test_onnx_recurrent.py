@@ -53,7 +53,7 @@ def build(op: str, given: Arrays, hidden_size: int, directions: int) -> Any:
     return layer
 
 
-def run(op: str, given: Arrays, attributes: dict[str, Any]) -> Arrays:
+def run(op: str, given: Arrays, attributes: dict[str, Any], unroll: bool) -> Arrays:
     """What our layer gives, in ONNX's layout."""
     direction = attributes.get("direction", "forward")
     batch_first, directions = attributes.get("layout", 0) == 1, len(given["W"])
@@ -62,7 +62,7 @@ def run(op: str, given: Arrays, attributes: dict[str, Any]) -> Arrays:
     x = x[::-1] if direction == "reverse" else x
     initial = [given[key] for key in ("initial_h", "initial_c") if key in given]
     state = tuple(initial) if op == "LSTM" and initial else (initial[0] if initial else None)
-    y, final = layer(x, state, lengths=given.get("sequence_lens"))
+    y, final = layer(x, state, lengths=given.get("sequence_lens"), unroll=unroll)
     h, *c = (t.numpy() for t in (final if isinstance(final, tuple) else (final,)))
     steps = y.numpy().reshape(*y.shape[:2], directions, -1).swapaxes(1, 2)
     steps = steps[::-1] if direction == "reverse" else steps
@@ -78,13 +78,14 @@ def test_every_kind_of_case_is_there():
     )
 
 
+@pytest.mark.parametrize("unroll", [False, True], ids=["compiled", "unrolled"])
 @pytest.mark.parametrize("name", [name for name in CASES if name not in OTHERS])
-def test_onnx(name: str, stored: Arrays):
+def test_onnx(name: str, unroll: bool, stored: Arrays):
     case = CASES[name]
     given = {key: stored[f"{name}/{key}"] for key in case["inputs"] if key}
     if "sequence_lens" in given and name == "test_lstm_with_peepholes":
         assert (given["sequence_lens"] == len(given["X"])).all()
-    found = run(case["op"], given, case["attributes"])
+    found = run(case["op"], given, case["attributes"], unroll)
     for label in filter(None, case["outputs"]):
         expected = stored[f"{name}/{label}"]
         assert found[label].shape == expected.shape and found[label].dtype == np.float32

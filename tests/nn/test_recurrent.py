@@ -1,4 +1,7 @@
-"""LSTM, GRU and RNN over sequences: against plain NumPy, and what layers, ends and options do."""
+"""LSTM, GRU and RNN over sequences: against plain NumPy, and what layers, ends and options do.
+
+Numbers are checked compiled and unrolled; what else a layer does, as it runs by default.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +19,8 @@ untyped: Any = nn  # for calls with wrong types, past the type checker
 T, B, D, H = 5, 3, 2, 4  # steps, batch, inputs, hidden units
 KINDS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
+both_ways = pytest.mark.parametrize("unroll", [False, True], ids=["compiled", "unrolled"])
+
 
 def normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
@@ -25,11 +30,17 @@ def make(kind: str, **options: Any) -> Any:
     return KINDS[kind](D, H, **{"rng": 5, "dtype": np.float64, **options})
 
 
-def run(module: Any, x: Any, state: Sequence[Any] | None = None, lengths: Any = None) -> Any:
+def run(
+    module: Any,
+    x: Any,
+    state: Sequence[Any] | None = None,
+    lengths: Any = None,
+    unroll: bool = False,
+) -> Any:
     """y and the tuple of final states, for every kind."""
     if state is not None:
         state = tuple(state) if isinstance(module, nn.LSTM) else state[0]
-    y, final = module(x, state, lengths=lengths)
+    y, final = module(x, state, lengths=lengths, unroll=unroll)
     return y, final if isinstance(final, tuple) else (final,)
 
 
@@ -82,16 +93,17 @@ def cases(draw: st.DrawFn) -> tuple[Any, np.ndarray, list[np.ndarray], list[int]
     )
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@both_ways
+@settings(max_examples=40, derandomize=True, deadline=None, database=None)
 @given(case=cases())
-def test_outputs_states_and_gradients_are_those_of_the_equations(case):
+def test_outputs_states_and_gradients_are_those_of_the_equations(unroll, case):
     module, x, initial, lengths = case
     dtype, steps = module.weight_ih_l0.dtype, x.shape[0]
     tolerance = 1e-12 if dtype == np.float64 else 2e-5
     turn = (1, 0, 2) if module.batch_first else (0, 1, 2)
     given_x = tg.tensor(x.transpose(turn).astype(dtype), requires_grad=True)
     states = [tg.tensor(s.astype(dtype), requires_grad=True) for s in initial]
-    y, finals = run(module, given_x, states, lengths)
+    y, finals = run(module, given_x, states, lengths, unroll)
 
     reference = reference_of(module)
     doubles = tuple(s.data.astype(np.float64) for s in states)
@@ -115,12 +127,13 @@ def test_outputs_states_and_gradients_are_those_of_the_equations(case):
         assert_same(0.0 if ours[name] is None else ours[name], g, 10 * tolerance, name)
 
 
-def test_a_layer_is_a_loop_of_its_cell():
+@both_ways
+def test_a_layer_is_a_loop_of_its_cell(unroll):
     for kind, make_cell in (("lstm", nn.LSTMCell), ("gru", nn.GRUCell), ("rnn", nn.RNNCell)):
         layer, cell = make(kind), make_cell(D, H, dtype=np.float64)
         cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
         x = normal(0, T, B, D)
-        y, finals = run(layer, x)
+        y, finals = run(layer, x, unroll=unroll)
         state: Any = None
         for t in range(T):
             state = cell(x[t], state)
@@ -145,12 +158,13 @@ def test_a_small_lstm_holds_to_second_order():
     assert tg.gradcheck(f, [normal(0, 2, 2, 1), *initial_states(lstm, 2), *weights])
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_hessian_reaches_through_time(kind):
+def test_the_hessian_reaches_through_time(kind, unroll):
     module = make(kind, rng=1)
 
     def f(x: Tensor) -> Tensor:
-        return (run(module, x)[0][-1] ** 2).sum()
+        return (run(module, x, unroll=unroll)[0][-1] ** 2).sum()
 
     x = normal(3, 3, 1, D)
     hessian = tg.hessian(f, x).data.reshape(x.size, x.size)
@@ -164,32 +178,36 @@ def test_the_hessian_reaches_through_time(kind):
 LENGTHS = [5, 2, 3]
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_padded_sequence_gives_what_it_gives_alone(kind, bidirectional):
+def test_a_padded_sequence_gives_what_it_gives_alone(kind, bidirectional, unroll):
     module = make(kind, bidirectional=bidirectional, num_layers=2)
     x, initial = normal(0, T, B, D), initial_states(module, B)
-    y, finals = run(module, x, initial, LENGTHS)
+    y, finals = run(module, x, initial, LENGTHS, unroll)
     for b, end in enumerate(LENGTHS):
-        alone, alone_finals = run(module, x[:end, b : b + 1], [s[:, b : b + 1] for s in initial])
+        own = [s[:, b : b + 1] for s in initial]
+        alone, alone_finals = run(module, x[:end, b : b + 1], own, unroll=unroll)
         assert_same(y.data[:end, b], alone.data[:, 0])
         for ours, theirs in zip(finals, alone_finals, strict=True):
             assert_same(ours.data[:, b], theirs.data[:, 0])
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_beyond_the_end_are_zero_and_padding_gets_no_gradient(kind):
+def test_outputs_beyond_the_end_are_zero_and_padding_gets_no_gradient(kind, unroll):
     module = make(kind, bidirectional=True, num_layers=2)
     x = tg.tensor(normal(0, T, B, D), requires_grad=True)
-    y, finals = run(module, x, lengths=LENGTHS)
+    y, finals = run(module, x, lengths=LENGTHS, unroll=unroll)
     dx = tg.grad([y, *finals], x, [normal(1, *y.shape), *(normal(2, *s.shape) for s in finals)])
     for b, end in enumerate(LENGTHS):
         assert not y.data[end:, b].any() and not dx.data[end:, b].any()
         assert y.data[:end, b].all() and dx.data[:end, b].all()
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_stands_in_the_padding_does_not_matter(kind):
+def test_what_stands_in_the_padding_does_not_matter(kind, unroll):
     module = make(kind, bidirectional=True)
     x = normal(0, T, B, D)
     spoiled = x.copy()
@@ -197,33 +215,35 @@ def test_what_stands_in_the_padding_does_not_matter(kind):
         spoiled[end:, b] = [np.nan, np.inf]
     results = []
     for values in (x, spoiled):
-        y, finals = run(module, values, lengths=LENGTHS)
+        y, finals = run(module, values, lengths=LENGTHS, unroll=unroll)
         loss = (y * y).sum() + finals[0].sum()
         results.append([y, *finals, *tg.grad(loss, list(module.parameters()))])
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
 
 
-def test_the_reverse_direction_starts_at_each_sequences_own_end():
+@both_ways
+def test_the_reverse_direction_starts_at_each_sequences_own_end(unroll):
     lstm = make("lstm", bidirectional=True)
     backwards = make("lstm")
-    own = {k: v for k, v in lstm.state_dict().items() if k.endswith("_reverse")}
-    backwards.load_state_dict({k.removesuffix("_reverse"): v for k, v in own.items()})
+    weights = {k: v for k, v in lstm.state_dict().items() if k.endswith("_reverse")}
+    backwards.load_state_dict({k.removesuffix("_reverse"): v for k, v in weights.items()})
     x, initial = normal(0, T, B, D), initial_states(lstm, B)
-    y, finals = run(lstm, x, initial, LENGTHS)
+    y, finals = run(lstm, x, initial, LENGTHS, unroll)
     for b, end in enumerate(LENGTHS):
-        turned = x[:end, b : b + 1][::-1]
-        other, other_finals = run(backwards, turned, [s[1:, b : b + 1] for s in initial])
+        turned, own = x[:end, b : b + 1][::-1], [s[1:, b : b + 1] for s in initial]
+        other, other_finals = run(backwards, turned, own, unroll=unroll)
         assert_same(y.data[:end, b, H:], other.data[::-1, 0])
         for ours, theirs in zip(finals, other_finals, strict=True):
             assert_same(ours.data[1, b], theirs.data[0, 0])
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_empty_sequence_keeps_its_initial_state(kind):
+def test_an_empty_sequence_keeps_its_initial_state(kind, unroll):
     module = make(kind, bidirectional=True)
     initial = initial_states(module, B)
-    y, finals = run(module, normal(0, T, B, D), initial, [0, 5, 0])
+    y, finals = run(module, normal(0, T, B, D), initial, [0, 5, 0], unroll)
     for ours, theirs in zip(finals, initial, strict=True):
         np.testing.assert_array_equal(ours.data[:, [0, 2]], theirs[:, [0, 2]])
     assert not y.data[:, [0, 2]].any() and y.data[:, 1].all()
@@ -273,45 +293,50 @@ def test_one_sequence_is_a_batch_of_one_without_its_axis(kind, batch_first):
             np.testing.assert_array_equal(ours.data, theirs.data[:, 0])
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lengths", [None, []])
-def test_an_empty_batch_runs_and_has_zero_gradients(kind, lengths):
+def test_an_empty_batch_runs_and_has_zero_gradients(kind, lengths, unroll):
     module = make(kind, num_layers=2, bidirectional=True)
-    y, finals = run(module, np.zeros((T, 0, D)), lengths=lengths)
+    y, finals = run(module, np.zeros((T, 0, D)), lengths=lengths, unroll=unroll)
     assert y.shape == (T, 0, 2 * H) and {s.shape for s in finals} == {(4, 0, H)}
     for p, g in zip(module.parameters(), tg.grad(y.sum(), list(module.parameters())), strict=True):
         assert g.shape == p.shape and not g.data.any()
 
 
+@both_ways
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_step_is_a_sequence(kind):
+def test_one_step_is_a_sequence(kind, unroll):
     module = make(kind)
-    y, finals = run(module, normal(0, 1, B, D))
+    y, finals = run(module, normal(0, 1, B, D), unroll=unroll)
     np.testing.assert_array_equal(y.data, finals[0].data)
 
 
-def test_two_calls_that_hand_on_the_state_are_one_call():
+@both_ways
+def test_two_calls_that_hand_on_the_state_are_one_call(unroll):
     for kind in KINDS:
         module, x = make(kind, num_layers=2), normal(0, T, B, D)
-        whole, last = run(module, x)
-        first, between = run(module, x[:2])
-        second, end = run(module, x[2:], between)
+        whole, last = run(module, x, unroll=unroll)
+        first, between = run(module, x[:2], unroll=unroll)
+        second, end = run(module, x[2:], between, unroll=unroll)
         assert_same(np.concatenate([first.data, second.data]), whole)
         for ours, theirs in zip(end, last, strict=True):
             assert_same(ours, theirs)
 
 
-def test_outputs_are_named():
-    y, (h_n, c_n) = make("lstm")(normal(0, T, B, D))
+@both_ways
+def test_outputs_are_named(unroll):
+    y, (h_n, c_n) = make("lstm")(normal(0, T, B, D), unroll=unroll)
     assert (y.name, h_n.name, c_n.name) == ("y", "h_n", "c_n")
 
 
-def test_without_gradients_nothing_is_recorded_and_the_numbers_are_the_same():
+@both_ways
+def test_without_gradients_nothing_is_recorded_and_the_numbers_are_the_same(unroll):
     for kind in KINDS:
         module, x = make(kind, num_layers=2, bidirectional=True), normal(0, T, B, D)
-        y, _ = run(module, x, lengths=LENGTHS)
+        y, _ = run(module, x, lengths=LENGTHS, unroll=unroll)
         with tg.no_grad():
-            silent, finals = run(module, x, lengths=LENGTHS)
+            silent, finals = run(module, x, lengths=LENGTHS, unroll=unroll)
         assert silent.node is None and not silent.requires_grad and finals[0].node is None
         assert_same(silent, y, 1e-15)
 

@@ -1,6 +1,8 @@
-"""`unroll=False` runs the same layers compiled: the same numbers, outputs and gradients."""
+"""Layers run compiled by default: the same outputs and gradients as unrolled, and one op."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,8 +39,19 @@ def test_compiled_layers_equal_unrolled_ones(
         np.testing.assert_allclose(compiled.data, unrolled.data, rtol=tolerance, atol=tolerance)
 
 
-def test_a_compiled_layer_records_one_op_for_its_loop() -> None:
-    layer = nn.LSTM(3, 4, rng=0)
-    y, _ = layer(np.ones((50, 2, 3), np.float32), unroll=False)
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_by_default_a_layer_records_one_op_for_its_loop(kind: Any) -> None:
+    y, _ = kind(3, 4, rng=0)(np.ones((50, 2, 3), np.float32))
     ops = [node.op.name for node in tg.toposort([y])]
     assert ops.count("scan") == 1 and len(ops) < 10
+
+
+def test_the_op_stands_in_the_scope_of_its_layer_at_the_users_line() -> None:
+    x = np.ones((5, 2, 3), np.float32)
+    with tg.scope("model"):
+        y, _ = nn.LSTM(3, 4, num_layers=2, bidirectional=True, rng=0)(x)
+        z, _ = nn.GRU(8, 4, rng=0)(y)
+    scans = [node for node in tg.toposort([z]) if node.op.name == "scan"]
+    layers = [("LSTM", f"layer {k}{way}") for k in (0, 1) for way in ("", " reverse")]
+    assert [node.scope for node in scans] == [("model", *path) for path in [*layers, ("GRU",)]]
+    assert {node.where.rpartition(":")[0] for node in scans} == {__file__}

@@ -82,9 +82,10 @@ def test_the_grid_holds_every_option_with_every_other():
     assert combinations("GRU", *common) == combinations("RNN", *common) == 32
 
 
+@pytest.mark.parametrize("unroll", [False, True], ids=["compiled", "unrolled"])
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(("number", "model"), MODELS)
-def test_outputs_and_all_gradients_are_pytorchs(number, model, dtype):
+def test_outputs_and_all_gradients_are_pytorchs(number, model, dtype, unroll):
     for k, case in enumerate(model["cases"]):
         expected = case_numbers(number, k)
         module = made(number, dtype, batch_first=case["batch_first"])
@@ -94,7 +95,8 @@ def test_outputs_and_all_gradients_are_pytorchs(number, model, dtype):
             if name in expected
         }
         x, *state = inputs.values()
-        y, final = module(x, tuple(state) if len(state) == 2 else state[0], case["lengths"])
+        initial = tuple(state) if len(state) == 2 else state[0]
+        y, final = module(x, initial, case["lengths"], unroll=unroll)
         final = final if isinstance(final, tuple) else (final,)
         outputs = {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}
         leaves = inputs | dict(module.named_parameters())

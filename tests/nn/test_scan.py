@@ -1,6 +1,9 @@
-"""scan, unrolled: what goes in and out, ends and directions, names recorded, what is refused."""
+"""scan: what goes in and out, ends and directions, names recorded, what is refused; both ways.
 
-import inspect
+What only a compiled scan does is tested in tests/compiler.
+"""
+
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +15,15 @@ import tinygrad_lstm as tg
 from tinygrad_lstm import DTypeError, ShapeError, Tensor
 from tinygrad_lstm.tree import flatten, unflatten
 
-HAS_UNROLL = "unroll" in inspect.signature(tg.scan).parameters
 T, B, H = 4, 3, 2
 
+unrolled: Any = partial(tg.scan, unroll=True)
 
-def scan(*args: Any, **options: Any) -> Any:
-    """The unrolled scan, whatever the default is."""
-    return tg.scan(*args, **options, **({"unroll": True} if HAS_UNROLL else {}))
+
+@pytest.fixture(params=[False, True], ids=["compiled", "unrolled"])
+def scan(request: pytest.FixtureRequest) -> Any:
+    """scan, one way and the other."""
+    return partial(tg.scan, unroll=request.param)
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -41,7 +46,7 @@ def zeros(*shape: int) -> Tensor:
 # -- a loop ---------------------------------------------------------------------------------------
 
 
-def test_a_scan_of_additions_is_a_cumulative_sum():
+def test_a_scan_of_additions_is_a_cumulative_sum(scan):
     x = leaf(0, T, B)
     total, sums = scan(running_sum, zeros(B), x)
     np.testing.assert_allclose(sums.data, np.cumsum(x.data, 0), rtol=1e-14)
@@ -51,7 +56,7 @@ def test_a_scan_of_additions_is_a_cumulative_sum():
     np.testing.assert_allclose(tg.grad(sums, x, weights).data, expected, rtol=1e-14)
 
 
-def test_the_last_carry_is_a_geometric_series_with_known_derivatives():
+def test_the_last_carry_is_a_geometric_series_with_known_derivatives(scan):
     a, s = leaf(0), tg.tensor(np.array(2.0), requires_grad=True)
     last, _ = scan(lambda s, _: (a * s, None), s, steps=5)
     np.testing.assert_allclose(last.data, a.data**5 * 2.0)
@@ -68,26 +73,26 @@ def test_the_step_is_called_once_per_time_in_order():
         seen.append(x.item())
         return carry, x
 
-    scan(step, zeros(1), tg.tensor([1.0, 2.0, 3.0]))
-    scan(step, zeros(1), tg.tensor([1.0, 2.0, 3.0]), reverse=True)
+    unrolled(step, zeros(1), tg.tensor([1.0, 2.0, 3.0]))
+    unrolled(step, zeros(1), tg.tensor([1.0, 2.0, 3.0]), reverse=True)
     assert seen == [1.0, 2.0, 3.0, 3.0, 2.0, 1.0]
 
 
-def test_in_reverse_the_outputs_still_stand_at_their_time():
+def test_in_reverse_the_outputs_still_stand_at_their_time(scan):
     x = normal(0, T, B)
     total, sums = scan(running_sum, zeros(B), tg.tensor(x), reverse=True)
     np.testing.assert_allclose(sums.data, np.cumsum(x[::-1], 0)[::-1], rtol=1e-14)
     np.testing.assert_array_equal(total.data, sums.data[0])
 
 
-def test_what_the_step_closes_over_gets_the_gradient_of_every_step():
+def test_what_the_step_closes_over_gets_the_gradient_of_every_step(scan):
     w, x = leaf(0, H, H), normal(1, T, B, H)
     _, ys = scan(lambda c, x_t: (c, x_t @ w), None, tg.tensor(x))
     g = tg.grad(ys, w, np.ones(ys.shape))
     np.testing.assert_allclose(g.data, np.tile(x.sum((0, 1))[:, None], H), rtol=1e-13)
 
 
-def test_a_scan_in_a_scan_holds_to_second_order():
+def test_a_scan_in_a_scan_holds_to_second_order(scan):
     def outer(c: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
         inner, _ = scan(lambda s, x: (tg.tanh(s + x), None), c, row)
         return inner, inner * c
@@ -103,7 +108,7 @@ class Memory(NamedTuple):
     rest: Any
 
 
-def test_carries_inputs_and_outputs_may_be_nested():
+def test_carries_inputs_and_outputs_may_be_nested(scan):
     xs = {"a": tg.tensor(normal(0, T, B)), "pair": (tg.tensor(normal(1, T, B, H)), [])}
     carry = Memory(zeros(B), {"long": [zeros(B, H)], "none": None})
 
@@ -122,7 +127,7 @@ def test_carries_inputs_and_outputs_may_be_nested():
     np.testing.assert_array_equal(ys["both"][1].data, a)
 
 
-def test_gradients_reach_every_leaf_of_a_nest():
+def test_gradients_reach_every_leaf_of_a_nest(scan):
     first, second, x = leaf(0, B), leaf(1, B), leaf(2, T, B)
 
     def step(c: dict[str, Tensor], x_t: Tensor) -> tuple[dict[str, Tensor], None]:
@@ -136,20 +141,20 @@ def test_gradients_reach_every_leaf_of_a_nest():
     assert tg.gradcheck(f, [first, second, x])
 
 
-def test_plain_arrays_and_numbers_become_tensors():
+def test_plain_arrays_and_numbers_become_tensors(scan):
     last, ys = scan(running_sum, 0.0, np.ones((3,), np.float32))
     assert isinstance(last, Tensor) and last.item() == 3.0
     np.testing.assert_array_equal(ys.data, [1.0, 2.0, 3.0])
 
 
-def test_without_inputs_steps_says_how_many():
+def test_without_inputs_steps_says_how_many(scan):
     last, ys = scan(lambda c, x: (c * 2.0, (c, x)), tg.tensor(1.0), steps=4)
     assert last.item() == 16.0 and ys[1] is None
     np.testing.assert_array_equal(ys[0].data, [1.0, 2.0, 4.0, 8.0])
     assert scan(running_sum, 0.0, np.ones(3, np.float32), steps=3)[0].item() == 3.0
 
 
-def test_a_step_may_have_no_state():
+def test_a_step_may_have_no_state(scan):
     last, ys = scan(lambda c, x: (c, x * 2.0), (), np.ones((3, 2)))
     assert last == () and (ys.data == 2.0).all() and ys.shape == (3, 2)
 
@@ -188,7 +193,7 @@ def test_a_nest_taken_apart_and_put_together_is_the_same_nest(nest):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [[4, 0, 2], (1, 1, 1), np.array([4, 4, 3], np.int32)])
-def test_a_sequence_stops_at_its_end(lengths, reverse):
+def test_a_sequence_stops_at_its_end(scan, lengths, reverse):
     x, start = normal(0, T, B), normal(1, B)
     last, sums = scan(running_sum, tg.tensor(start), tg.tensor(x), lengths=lengths, reverse=reverse)
     for b, end in enumerate(lengths):
@@ -201,7 +206,7 @@ def test_a_sequence_stops_at_its_end(lengths, reverse):
         np.testing.assert_allclose(last.data[b], start[b] + inside.sum(), rtol=1e-14)
 
 
-def test_every_leaf_stops_whatever_its_shape():
+def test_every_leaf_stops_whatever_its_shape(scan):
     def step(c: tuple[Tensor, Tensor], x: Tensor) -> tuple[Any, dict[str, Tensor]]:
         return (c[0] + 1.0, c[1] + x[:, None, None]), {"once": c[0], "wide": c[1] + 5.0}
 
@@ -213,7 +218,7 @@ def test_every_leaf_stops_whatever_its_shape():
     np.testing.assert_array_equal((ys["wide"].data != 0.0).sum(0)[:, 0, 0], [1, 3, 4])
 
 
-def test_gradients_stop_at_the_end_as_well():
+def test_gradients_stop_at_the_end_as_well(scan):
     x, start = leaf(0, T, B), leaf(1, B)
     last, sums = scan(running_sum, start, x, lengths=[2, 0, 4])
     slopes = tg.grad([last, sums], [x, start], [np.ones(B), np.zeros((T, B))])
@@ -228,11 +233,11 @@ def test_gradients_stop_at_the_end_as_well():
 
 def test_every_step_has_a_scope_of_its_time():
     with tg.scope("model"):
-        _, sums = scan(running_sum, zeros(B), tg.tensor(normal(0, 3, B)))
+        _, sums = unrolled(running_sum, zeros(B), tg.tensor(normal(0, 3, B)))
     scopes = [n.scope for n in tg.toposort([sums]) if n.op.name == "add"]
     assert scopes == [("model", "t=0"), ("model", "t=1"), ("model", "t=2")]
     with tg.scope("back"):
-        _, sums = scan(running_sum, zeros(B), tg.tensor(normal(0, 3, B)), reverse=True)
+        _, sums = unrolled(running_sum, zeros(B), tg.tensor(normal(0, 3, B)), reverse=True)
     scopes = [n.scope for n in tg.toposort([sums]) if n.op.name == "add"]
     assert scopes == [("back", "t=2"), ("back", "t=1"), ("back", "t=0")]
 
@@ -244,17 +249,17 @@ def test_the_input_of_a_step_is_called_x_t_and_names_of_the_step_stay():
         names.append(x.name)
         return (c + x).named("c_t"), x
 
-    last, _ = scan(step, zeros(B), tg.tensor(normal(0, T, B)), lengths=[1, 2, 3])
+    last, _ = unrolled(step, zeros(B), tg.tensor(normal(0, T, B)), lengths=[1, 2, 3])
     assert names == ["x_t"] * T and last.name == "c_t"
 
 
-def test_a_long_scan_needs_no_recursion():
+def test_a_long_scan_needs_no_recursion(scan):
     x = tg.tensor(np.ones(20_000), requires_grad=True)
     last, _ = scan(lambda s, x: (s + x, None), tg.tensor(np.array(0.0)), x)
     assert last.item() == 20_000.0 and (tg.grad(last, x).data == 1.0).all()
 
 
-def test_nothing_is_recorded_without_gradients():
+def test_nothing_is_recorded_without_gradients(scan):
     with tg.no_grad():
         last, sums = scan(running_sum, zeros(B), leaf(0, T, B))
     assert last.node is None and sums.node is None and not sums.requires_grad
@@ -263,7 +268,7 @@ def test_nothing_is_recorded_without_gradients():
 # -- what is refused ------------------------------------------------------------------------------
 
 
-def test_the_number_of_steps_must_be_known_and_one():
+def test_the_number_of_steps_must_be_known_and_one(scan):
     with pytest.raises(ShapeError, match="without xs, steps must say how many"):
         scan(running_sum, zeros(B))
     with pytest.raises(ShapeError, match=r"disagree on the number of steps: \(4, 3\), \(5, 3\)"):
@@ -274,13 +279,13 @@ def test_the_number_of_steps_must_be_known_and_one():
         scan(running_sum, zeros(B), tg.tensor(1.0))
 
 
-def test_no_steps_are_refused():
+def test_no_steps_are_refused(scan):
     for xs, steps in [(zeros(0, B), None), (None, 0), (None, -1)]:
         with pytest.raises(ShapeError, match="at least one time step"):
             scan(running_sum, zeros(B), xs, steps=steps)
 
 
-def test_lengths_that_do_not_fit_are_refused():
+def test_lengths_that_do_not_fit_are_refused(scan):
     def run(lengths: Any, carry: Any = None) -> None:
         scan(running_sum, zeros(B) if carry is None else carry, zeros(T, B), lengths=lengths)
 
@@ -295,13 +300,13 @@ def test_lengths_that_do_not_fit_are_refused():
             run([1, 2, 3], carry)
 
 
-def test_a_step_must_return_a_pair():
+def test_a_step_must_return_a_pair(scan):
     for result in (None, zeros(B), [zeros(B), zeros(B)], (zeros(B),) * 3):
         with pytest.raises(TypeError, match=r"step: must return \(carry, y_t\), returned"):
             scan(lambda c, x, result=result: result, zeros(B), zeros(T, B))
 
 
-def test_the_carry_must_keep_its_form():
+def test_the_carry_must_keep_its_form(scan):
     with pytest.raises(ShapeError, match=r"leaf 0 of the carry was \(3,\) .*became \(4, 3\)"):
         scan(lambda c, x: (c + zeros(4, B), None), zeros(B), zeros(T, B))
     with pytest.raises(ShapeError, match=r"leaf 1 of the carry, c_t, was .* became \(3,\) float32"):
@@ -316,7 +321,7 @@ def test_the_carry_must_keep_its_form():
         scan(lambda c, x: ({"b": c["a"]}, None), {"a": zeros(B)}, zeros(T, B))
 
 
-def test_leaves_that_are_no_numbers_are_named_by_the_argument():
+def test_leaves_that_are_no_numbers_are_named_by_the_argument(scan):
     with pytest.raises(TypeError, match=r"^carry: "):
         scan(running_sum, "state", zeros(T, B))
     with pytest.raises(TypeError, match=r"^xs: "):
@@ -328,4 +333,4 @@ def test_leaves_that_are_no_numbers_are_named_by_the_argument():
 def test_an_error_in_the_step_says_at_which_time():
     w = tg.tensor(normal(0, 5, 5), name="w")
     with pytest.raises(ShapeError, match=r"matmul in t=0: x_t"):
-        scan(lambda c, x: (c, x @ w), None, zeros(T, B, H))
+        unrolled(lambda c, x: (c, x @ w), None, zeros(T, B, H))

@@ -26,9 +26,9 @@ def lstm_cell(**options: Any) -> tuple[tg.Tensor, tg.Tensor]:
 
 
 def sequence(kind: Any = None, steps: int = 3, **options: Any) -> Any:
-    """What a recurrent layer returns for a few steps."""
+    """What a recurrent layer returns for a few steps, every op of them recorded."""
     layer = (kind or tg.nn.LSTM)(3, 4, rng=0, **options)
-    return layer(rng().normal(size=(steps, 2, 3)).astype("f4"))
+    return layer(rng().normal(size=(steps, 2, 3)).astype("f4"), unroll=True)
 
 
 def scalar_graph() -> dict[str, tg.Tensor]:

@@ -77,7 +77,7 @@ def test_peepholes_and_projections_have_the_names_of_the_pictures() -> None:
         r"f_t = \sigma(W_{if} x_t + W_{hf} h_{t-1} + b_f + w_{cf} \odot c_{t-1})"
     )
     lstm = nn.LSTM(2, 3, proj_size=2, dtype=np.float64)
-    y, _ = lstm(leaf(np.ones((1, 1, 2)), "x", False))
+    y, _ = lstm(leaf(np.ones((1, 1, 2)), "x", False), unroll=True)
     assert r"h_0 = W_{hr} (o_0 \odot \tanh(c_0))" in list(equations(y))
 
 
@@ -165,7 +165,7 @@ def test_slices_of_parameters_are_shown_on_request() -> None:
 
 def test_steps_of_time_are_told_apart() -> None:
     lstm = nn.LSTM(2, 3, dtype=np.float64, rng=0)
-    y, _ = lstm(leaf(np.ones((3, 1, 2)), "x", False))
+    y, _ = lstm(leaf(np.ones((3, 1, 2)), "x", False), unroll=True)
     lines = list(equations(y))
     assert r"x_2 = x[2]" in lines
     assert r"c_2 = f_2 \odot c_1 + i_2 \odot g_2" in lines
@@ -176,7 +176,7 @@ def test_steps_of_time_are_told_apart() -> None:
 
 def test_layers_and_directions_are_told_apart() -> None:
     lstm = nn.LSTM(2, 3, num_layers=2, bidirectional=True, dtype=np.float64, rng=0)
-    y, _ = lstm(leaf(np.ones((2, 2, 2)), "x", False), lengths=[2, 1])
+    y, _ = lstm(leaf(np.ones((2, 2, 2)), "x", False), lengths=[2, 1], unroll=True)
     lines = dict(equations(y).definitions)
     assert lines["c_0^{(1)}"] == (
         r"f_0^{(1)} \odot c_{-1}^{(1)} + i_0^{(1)} \odot g_0^{(1)}"

@@ -22,7 +22,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def lstm_over_time(**options: Any) -> tuple[Any, nn.LSTM]:
     lstm = nn.LSTM(2, UNITS, dtype=np.float64, rng=0, **options)
-    y, _ = lstm(tg.tensor(RNG.normal(size=(STEPS, BATCH, 2)), dtype=np.float64))
+    y, _ = lstm(tg.tensor(RNG.normal(size=(STEPS, BATCH, 2)), dtype=np.float64), unroll=True)
     return y, lstm
 
 
@@ -202,7 +202,7 @@ def test_gate_traces_of_a_reversed_direction_are_in_time_order() -> None:
 def test_gate_traces_of_padded_batches_hold_the_state_that_was_kept() -> None:
     lstm = nn.LSTM(2, UNITS, dtype=np.float64, rng=0)
     x = tg.tensor(RNG.normal(size=(STEPS, BATCH, 2)), dtype=np.float64)
-    y, (h_n, _) = lstm(x, lengths=[6, 2, 4])
+    y, (h_n, _) = lstm(x, lengths=[6, 2, 4], unroll=True)
     kept = plots.gate_traces([h_n], batch=1)["h_t"]
     np.testing.assert_array_equal(kept[2:], np.repeat(h_n.data[0, 1][None], 4, 0))
     np.testing.assert_array_equal(kept[:2], y.data[:2, 1])
@@ -220,7 +220,7 @@ def test_gate_traces_of_cells_called_in_a_loop_are_in_the_order_of_the_calls() -
 
 def test_a_single_sequence_and_a_name_of_ones_own_can_be_traced() -> None:
     lstm = nn.LSTM(2, UNITS, dtype=np.float64, rng=0)
-    y, _ = lstm(tg.tensor(RNG.normal(size=(STEPS, 2)), dtype=np.float64))
+    y, _ = lstm(tg.tensor(RNG.normal(size=(STEPS, 2)), dtype=np.float64), unroll=True)
     assert plots.gate_traces(y)["c_t"].shape == (STEPS, UNITS)
     assert plots.gate_traces(y, ["x_t"])["x_t"].shape == (STEPS, 2)
 
@@ -247,7 +247,7 @@ def test_what_cannot_be_traced_is_refused_by_name() -> None:
         plots.gate_traces(y, "f_t")
     with pytest.raises(TypeError, match="batch: expected an integer"):
         plots.gate_traces(y, batch=0.0)  # type: ignore[arg-type]
-    again, _ = lstm(tg.tensor(np.ones((2, 1, 2)), dtype=np.float64))
+    again, _ = lstm(tg.tensor(np.ones((2, 1, 2)), dtype=np.float64), unroll=True)
     with pytest.raises(GraphError, match="LSTM ran 2 times in this graph"):
         plots.gate_traces([y, again])
 

@@ -164,7 +164,7 @@ def test_steps_pass_their_states_on_and_layers_their_outputs() -> None:
 def test_a_sequence_takes_its_slices_and_gives_its_outputs_one_by_one() -> None:
     layer = tg.nn.LSTM(3, 4, rng=0)
     x = tg.tensor(np.ones((3, 2, 3), "f4"), name="x")
-    y, (h_n, c_n) = layer(x)
+    y, (h_n, c_n) = layer(x, unroll=True)
     model = viz.draw([y, h_n, c_n]).model
     slices = [(n.name, n.origin) for n in model.nodes if n.name == "x_t"]
     assert slices == [("x_t", "x[0]"), ("x_t", "x[1]"), ("x_t", "x[2]")]
@@ -181,7 +181,7 @@ def test_ops_keeps_the_stacks_and_slices_of_a_sequence() -> None:
 
 def test_sequences_of_different_lengths_end_in_one_state_and_an_output_a_step() -> None:
     layer = tg.nn.LSTM(3, 4, rng=0)
-    model = viz.draw(layer(np.ones((3, 2, 3), "f4"), lengths=[3, 2])).model
+    model = viz.draw(layer(np.ones((3, 2, 3), "f4"), lengths=[3, 2], unroll=True)).model
     outputs = [n.name for n in model.nodes if n.kind == "output"]
     assert outputs == ["y[0]", "y[1]", "y[2]", "h_n", "c_n"]
 
@@ -202,7 +202,7 @@ def test_a_model_around_a_layer_is_drawn_around_it() -> None:
             self.head = tg.nn.Linear(4, 1, rng=0)
 
         def forward(self, x: tg.Tensor) -> tg.Tensor:
-            return self.head(self.lstm(x)[0][-1])
+            return self.head(self.lstm(x, unroll=True)[0][-1])
 
     x = tg.tensor(np.ones((3, 2, 3), "f4"), name="x")
     drawing = viz.draw(tg.nn.mse_loss(Forecaster()(x), np.zeros((2, 1), "f4")), view="cells")

@@ -294,14 +294,14 @@ def _without_padding(x: Tensor, ends: Array) -> Tensor:
 class LSTM(_Recurrent):
     """A long short-term memory network over whole sequences; equations in LSTMCell.
 
-    Call: y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None, unroll=True, backend=None)
+    Call: y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None, unroll=False, backend=None)
     x: (T, B, input_size); (B, T, input_size) with batch_first; (T, input_size) without a batch.
     h_0: (num_layers * directions, B, proj_size or hidden_size); c_0: (..., B, hidden_size); zeros
     by default. lengths: (B,) integers: states stop at each sequence's end, y beyond is zero, and
     the reverse direction starts at each sequence's own end.
     y: (T, B, directions * (proj_size or hidden_size)). h_n, c_n: as h_0, c_0.
-    unroll: record every op of every step, to be seen; False: compile the step, the same numbers
-    faster. backend: as in `scan`.
+    Compiled by default: the run over time is one op of the graph. unroll: record every op of every
+    step instead, to be seen; the same numbers, slower. backend: as in `scan`.
     dropout: between layers, in training. peephole: gates also see the cell state.
     Parameters: weight_ih_l{k} (4H, I), weight_hh_l{k} (4H, H), bias_ih_l{k}, bias_hh_l{k} (4H,),
     weight_hr_l{k} (P, H) with proj_size, weight_c{i,f,o}_l{k} (H,) with peephole; `_reverse`
@@ -372,7 +372,7 @@ class LSTM(_Recurrent):
         state: tuple[TensorLike, TensorLike] | None = None,
         lengths: Lengths = None,
         *,
-        unroll: bool = True,
+        unroll: bool = False,
         backend: str | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run over x from (h_0, c_0); see the class."""
@@ -386,8 +386,8 @@ class LSTM(_Recurrent):
 class GRU(_Recurrent):
     """A gated recurrent unit network over whole sequences; equations in GRUCell.
 
-    Call: y, h_n = gru(x, h_0=None, lengths=None, unroll=True, backend=None);
-    shapes, names and errors as LSTM's, gate order r, z, n. Source: Cho et al. 2014.
+    Call: y, h_n = gru(x, h_0=None, lengths=None, unroll=False, backend=None), all as LSTM's;
+    gate order r, z, n. Source: Cho et al. 2014.
     """
 
     gates = 3
@@ -429,7 +429,7 @@ class GRU(_Recurrent):
         state: TensorLike | None = None,
         lengths: Lengths = None,
         *,
-        unroll: bool = True,
+        unroll: bool = False,
         backend: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over x from h_0; see the class."""
@@ -440,8 +440,8 @@ class GRU(_Recurrent):
 class RNN(_Recurrent):
     """A plain recurrent network over whole sequences; equation in RNNCell.
 
-    Call: y, h_n = rnn(x, h_0=None, lengths=None, unroll=True, backend=None);
-    shapes, names and errors as LSTM's. nonlinearity: "tanh" or "relu". Source: Elman 1990.
+    Call: y, h_n = rnn(x, h_0=None, lengths=None, unroll=False, backend=None), all as LSTM's.
+    nonlinearity: "tanh" or "relu". Source: Elman 1990.
     """
 
     gates = 1
@@ -489,7 +489,7 @@ class RNN(_Recurrent):
         state: TensorLike | None = None,
         lengths: Lengths = None,
         *,
-        unroll: bool = True,
+        unroll: bool = False,
         backend: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over x from h_0; see the class."""
