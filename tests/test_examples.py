@@ -11,6 +11,7 @@ import click
 import pytest
 from test_documents import ROOT, load
 
+from tinygrad_lstm.cli import train
 from tinygrad_lstm.data import text
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -120,6 +121,12 @@ def test_an_open_forget_gate_lets_the_gradient_through(
     last = {row[:22].strip(): float(row.split()[-1]) for row in rows if row[:3] in ("RNN", "LST")}
     assert last["RNN"] < 1e-4 and last["LSTM, forget bias 0"] < 1e-4
     assert last["LSTM, forget bias 3"] > 1e-2
+
+
+def test_the_adding_problem_has_a_hundred_steps_by_default():
+    (length,) = (p for p in options_of(ROOT / "examples/adding_problem.py") if p.name == "length")
+    (told,) = (p for p in train.commands["adding"].params if p.name == "length")
+    assert length.default == told.default == 100
 
 
 # -- the claims, with the settings the examples come with ---------------------------------------

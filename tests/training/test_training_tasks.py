@@ -100,6 +100,19 @@ def test_the_forget_bias_reaches_every_layer_and_no_other_gate():
         np.testing.assert_array_equal(after[name], before[name])
 
 
+def test_memories_of_every_length_are_there_at_the_start():
+    steps, hidden = 100, 500
+    plain = SequenceRegressor(2, hidden, rng=0, memory=steps).lstm.state_dict()
+    i, f, rest = np.split(plain["bias_ih_l0"], [hidden, 2 * hidden])
+    np.testing.assert_array_equal(i, -f)
+    kept = 1 / (1 + np.exp(-f.astype(np.float64)))  # what the forget gate lets through
+    lasting = 1 / (1 - kept)
+    assert lasting.min() > 1.99 and lasting.max() < steps + 1e-3
+    assert np.mean(lasting) == pytest.approx((2 + steps) / 2, rel=0.05)  # as often long as short
+    assert not plain["bias_hh_l0"][: 2 * hidden].any()
+    assert len(np.unique(rest)) > hidden  # the other gates are left as they were
+
+
 TEXT = "the cat sat on the mat; the rat sat on the cat. " * 60
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..context import no_grad
 from ..tensor import Array, Tensor
 from ..training import History
 from . import adding, chars
@@ -222,9 +223,10 @@ def draw_trained_cell(
     heat_maps = folder / "gates-over-time.svg"
     years = data.years[data.test]
     series = data.windows.scale.transform(np.sqrt(data.values))[np.newaxis, :, np.newaxis]
-    y, _ = model.lstm(series, unroll=True)  # its gates are to be seen
+    with no_grad(), model.lstm.record("f_t", "i_t", "g_t", "o_t", "c_t", "h_t") as seen:
+        model.lstm(series)
     plots.gate_heatmaps(
-        {name: values[data.test] for name, values in plots.gate_traces(y).items()},
+        {str(name): values[data.test, 0] for name, values in seen.items()},
         steps=[str(year) if year % 10 == 0 else "" for year in years],
         title="What the trained LSTM's gates did over the held-out years",
         path=heat_maps,
