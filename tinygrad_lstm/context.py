@@ -146,7 +146,8 @@ class no_grad(_Block):
 class detect_anomaly(_Block):
     """Stop at the first NaN or infinity, forward or backward, and say which op made it.
 
-    Raises NonFiniteError with the op, its scope, the names of its inputs and file:line.
+    Raises NonFiniteError with the op, its scope, the names of its inputs and file:line. A compiled
+    scan is one op; run it with unroll=True to learn which op of which step it was.
     Each op's result is checked, so it costs about a pass over memory per op. NumPy's own
     floating-point warnings, which name neither op nor line, are silent inside.
     """

@@ -732,8 +732,15 @@ def call_error(
     return kind(f"{describe_call(op, inputs, attrs, context)}: {why}")
 
 
-def check_finite(node: Node, value: Array, phase: str = "") -> None:
-    """Raise NonFiniteError if `value`, made by `node`, holds a NaN or infinity."""
+def check_finite(node: Node, value: Array | Bundle, phase: str = "") -> None:
+    """Raise NonFiniteError if `value`, made by `node`, holds a NaN or infinity.
+
+    Of a run's results, those over time come last and are looked at first: their index tells when.
+    """
+    if isinstance(value, Bundle):
+        for part in () if phase else reversed(value):  # cotangents were looked at one by one
+            check_finite(node, part)
+        return
     if value.dtype.kind != "f" or np.isfinite(value).all():
         return
     is_nan = np.isnan(value)
@@ -744,4 +751,7 @@ def check_finite(node: Node, value: Array, phase: str = "") -> None:
     phase = phase or ("backward of " if node.is_backward else "")
     given = [t for t in node.inputs if t.dtype.kind == "f" and not np.isfinite(t._data).all()]
     blame = "; not finite already: " + ", ".join(map(_describe, given)) if given else ""
-    raise NonFiniteError(f"{what} at index {index} from {phase}{call}{label} ({node.where}){blame}")
+    inside = "; unroll=True tells which op" if isinstance(node.value, Bundle) else ""
+    raise NonFiniteError(
+        f"{what} at index {index} from {phase}{call}{label} ({node.where}){blame}{inside}"
+    )
