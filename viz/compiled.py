@@ -30,14 +30,20 @@ def steps_of(scan: Node) -> int:
 
 
 def result_name(node: Node) -> str | None:
-    """What a result of a compiled scan is called: h_n for the last h_t, y for what has no name."""
+    """What a result of a compiled scan is called: the last h_t is h_n.
+
+    A result over time has the name it was given in the step, but y where a state has that name.
+    """
     scan = compiled_scan(node)
     if scan is None or scan is node:
         return node.name
-    if node.attrs["position"] >= scan.attrs["plan"].carries:
-        return node.name or "y"
-    state = _STATE.fullmatch(node.name or "")
-    return f"{state[1]}_n" if state else node.name
+    graph, carries = scan.attrs["graph"], scan.attrs["plan"].carries
+    if node.attrs["position"] < carries:
+        state = _STATE.fullmatch(node.name or "")
+        return f"{state[1]}_n" if state else node.name
+    names = [graph.names.get(value) for value in graph.outputs]
+    inside = names[node.attrs["position"]]
+    return node.name or ("y" if inside in (None, *names[:carries]) else inside)
 
 
 def told(scan: Node) -> str:

@@ -67,6 +67,18 @@ def test_a_layers_results_leave_its_box_by_name(view: str):
     assert sorted(leaving(model, scan.id), key=str) == [("c_n", "c_n"), ("h_n", "h_n"), ("y", "y")]
 
 
+def test_results_over_time_have_the_names_of_the_step():
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        f_t = tg.sigmoid(x).named("f_t")
+        h_t = (f_t * h).named("h_t")
+        return h_t, (h_t, f_t, h_t * 2.0)
+
+    last, ys = tg.scan(step, np.ones(3), np.ones((4, 3)), unroll=False)
+    model = viz.draw([last, *ys]).model
+    (scan,) = scans(model)
+    assert [name for name, _ in leaving(model, scan.id)] == ["h_n", "y", "f_t", "y"]
+
+
 def test_layers_and_directions_are_boxes_of_their_own():
     for options, titles in (
         ({"num_layers": 2}, ["layer 0, 5 steps", "layer 1, 5 steps"]),
