@@ -24,11 +24,12 @@ lint: $(VENV)/dev.stamp ## ruff and pyright
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(BENCH_VENV)/bench.stamp ## race the engine against PyTorch, JAX and others
-	@$(BENCH_VENV)/bin/python -m benchmarks
+bench: $(BENCH_VENV)/bench.stamp ## race the engine against PyTorch, JAX and others; ARGS=--help
+	@$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/fast.stamp ## draw the pictures of README and docs again
+docs: $(VENV)/fast.stamp ## draw the pictures of README and docs again, write the tables of figures
 	@$(BIN)/python docs/make.py
+	@$(BIN)/python benchmarks/tables.py
 
 clean: ## remove the environments and everything written by the targets
 	rm -rf $(VENV) $(BENCH_VENV) out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,40 +1,78 @@
-"""What every benchmark shares: peers in processes of their own, in turn, medians and ratios.
+"""What every benchmark shares: peers in processes of their own, in turn, one table, one JSON file.
 
 A benchmark lists `Case`s; each maps a peer's name to a function that runs in a fresh process and
-returns seconds (a median over calls) and a check value that all peers must agree on.
+returns a `Result`: figures, and numbers that all peers must agree on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-Result = tuple[float, float]
-"""Seconds of one call, and the number it computed."""
+THREADS = 2
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one process of a peer found: named figures, and what it computed."""
+
+    figures: Mapping[str, float]
+    check: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table. The first peer is ours; ratios are the others' times over ours."""
+    """One row of figures. The first peer is ours; the others' checks are held against its."""
 
     name: str
     peers: dict[str, Callable[[], Result]]
     tolerance: float = 1e-3
 
 
-def time_calls(call: Callable[[], float], seconds: float = 1.0, most: int = 2000) -> Result:
-    """Median time of `call` after a warm-up, over about `seconds` of calls."""
-    check = call()
+@dataclass(frozen=True)
+class Row:
+    """The figures of a case: by peer, over all its processes. failed: why a peer did not run."""
+
+    case: str
+    figures: dict[str, dict[str, float]]
+    runs: dict[str, list[Mapping[str, float]]]
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is shown, as text: the same in the terminal and in docs/performance.md."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def time_calls(
+    call: Callable[[], T],
+    check: Callable[[T], Sequence[float]],
+    seconds: float = 1.0,
+    most: int = 2000,
+) -> Result:
+    """Median and least time of `call` after a warm-up, over about `seconds` of calls.
+
+    check: what the call's result comes to, in numbers; taken of the first call, off the clock.
+    """
+    found = check(call())
     call()
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -42,102 +80,174 @@ def time_calls(call: Callable[[], float], seconds: float = 1.0, most: int = 2000
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return statistics.median(times), check
+    return Result({"seconds": statistics.median(times), "least": min(times)}, found)
 
 
-def main(title: str, cases: list[Case]) -> None:
+def times(rows: list[Row]) -> Table:
+    """Median and least time of each peer, and its median over ours."""
+    peers = peers_of(rows)
+    cells = [[row.case, *(_time(row, peer, peers[0]) for peer in peers)] for row in rows]
+    notes = [
+        "Median / least time of a call in ms; (nx): that peer's median over ours, above 1 we are"
+        " faster."
+    ]
+    return Table(["case", *peers], cells, notes)
+
+
+def _time(row: Row, peer: str, first: str) -> str:
+    if peer not in row.figures:
+        return "-"
+    own, figures = row.figures[first]["seconds"], row.figures[peer]
+    shown = f"{milliseconds(figures['seconds'])} / {milliseconds(figures['least'])}"
+    return shown if peer == first else f"{shown} ({figures['seconds'] / own:.2f}x)"
+
+
+def peers_of(rows: list[Row]) -> list[str]:
+    """Every peer of the rows, ours first."""
+    return list(dict.fromkeys(peer for row in rows for peer in (*row.figures, *row.failed)))
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits that count."""
+    ms = seconds * 1e3
+    return f"{ms:.{3 if ms < 1 else 2 if ms < 10 else 1 if ms < 100 else 0}f}"
+
+
+def main(
+    title: str,
+    cases: list[Case],
+    table: Callable[[list[Row]], Table] = times,
+    rounds: int = 5,
+) -> None:
     """Run the cases as the command line says and print the table."""
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each peer runs")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help=f"how often each peer runs ({rounds})"
+    )
     parser.add_argument("--json", type=Path, help="write all figures here too")
-    parser.add_argument("--only", help="cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--peers", help="comma-separated peers besides ours")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         name, peer = options.one
         case = next(c for c in cases if c.name == name)
-        print(json.dumps(case.peers[peer]()))
+        print(json.dumps(asdict(case.peers[peer]())))
         return
-    chosen = [c for c in cases if not options.only or options.only in c.name]
+    chosen = [c for c in cases if options.only in c.name]
+    if options.rounds < 1:
+        parser.error(f"--rounds: expected 1 or more, got {options.rounds}")
+    if not chosen:
+        known = "; ".join(c.name for c in cases)
+        parser.error(f"--only: no case contains {options.only!r}; there are: {known}")
     wanted = set(options.peers.split(",")) if options.peers else None
     rows = [_run(case, options.rounds, wanted) for case in chosen]
-    _print(title, rows)
+    shown = table(rows)
+    missing = [f"{r.case}: {p} did not run: {why}" for r in rows for p, why in r.failed.items()]
+    shown = replace(shown, notes=[*shown.notes, *missing])
+    _print(title, shown)
     if options.json:
-        document = {"title": title, "machine": _machine(), "rows": rows}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        conditions = {"rounds": options.rounds, **_conditions()}
+        document = {"title": title, "conditions": conditions, "table": asdict(shown)}
+        document["rows"] = [asdict(row) for row in rows]
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
-def _run(case: Case, rounds: int, wanted: set[str] | None) -> dict[str, Any]:
+def _run(case: Case, rounds: int, wanted: set[str] | None) -> Row:
     """Every peer `rounds` times, in turn."""
     first = next(iter(case.peers))
     peers = [p for p in case.peers if wanted is None or p == first or p in wanted]
-    times: dict[str, list[float]] = {p: [] for p in peers}
-    checks: dict[str, float] = {}
+    runs: dict[str, list[Mapping[str, float]]] = {p: [] for p in peers}
+    checks: dict[str, Sequence[float]] = {}
     failed: dict[str, str] = {}
-    for _ in range(rounds):
+    for done in range(rounds):
         for peer in peers:
             if peer in failed:
                 continue
+            _say(f"{case.name}: {peer}, round {done + 1} of {rounds}")
             command = [sys.executable, sys.argv[0], "--one", case.name, peer]
-            done = subprocess.run(command, capture_output=True, text=True, env=_environment())
-            if done.returncode:
-                failed[peer] = done.stderr.strip().rpartition("\n")[2]
+            run = subprocess.run(command, capture_output=True, text=True, env=_environment())
+            if run.returncode:
+                failed[peer] = run.stderr.strip().rpartition("\n")[2]
                 continue
-            seconds, checks[peer] = json.loads(done.stdout.strip().rpartition("\n")[2])
-            times[peer].append(seconds)
+            result = Result(**json.loads(run.stdout.strip().rpartition("\n")[2]))
+            checks[peer] = result.check
+            runs[peer].append(result.figures)
+    _say("")
     if first in failed:
         raise SystemExit(f"{case.name}: {failed[first]}")
-    for peer, value in checks.items():
-        if abs(value - checks[first]) > case.tolerance * max(1.0, abs(checks[first])):
-            raise SystemExit(f"{case.name}: {peer} computed {value}, ours {checks[first]}")
-    medians = {p: statistics.median(t) for p, t in times.items() if t}
-    return {"case": case.name, "seconds": medians, "all": times, "failed": failed}
+    for peer, found in checks.items():
+        if not _agree(found, checks[first], case.tolerance):
+            raise SystemExit(f"{case.name}: {peer} computed {found}, ours {checks[first]}")
+    runs = {p: r for p, r in runs.items() if p not in failed}
+    return Row(case.name, {p: _folded(r) for p, r in runs.items()}, runs, failed)
+
+
+def _agree(found: Sequence[float], own: Sequence[float], tolerance: float) -> bool:
+    return len(found) == len(own) and all(
+        math.isclose(a, b, rel_tol=tolerance, abs_tol=1e-9) for a, b in zip(found, own, strict=True)
+    )
+
+
+def _folded(runs: list[Mapping[str, float]]) -> dict[str, float]:
+    """One figure of all processes': the median, of least times the least."""
+    return {
+        name: (min if name == "least" else statistics.median)(run[name] for run in runs)
+        for name in runs[0]
+    }
+
+
+def _say(line: str) -> None:
+    """What is running now, on one line that is overwritten; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def _environment() -> dict[str, str]:
     """The same number of threads for every peer, unless the caller has chosen."""
-    threads = str(os.cpu_count() or 1)
-    chosen = {
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-    }
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # NPROC: XLA's
+    chosen = dict.fromkeys(names, os.environ.get("OMP_NUM_THREADS", str(THREADS)))
     return {**chosen, "JAX_PLATFORMS": "cpu", **os.environ}
 
 
-def _machine() -> dict[str, Any]:
+def _conditions() -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    packages = ("numpy", "scipy", "numba", "torch", "jax", "mygrad", "autograd")
     return {
+        "date": date.today().isoformat(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
-        "processor": platform.machine(),
-        "python": sys.version.split()[0],
+        "threads": int(_environment()["OMP_NUM_THREADS"]),
+        "python": platform.python_version(),
+        "packages": {name: found for name in packages if (found := _version(name))},
     }
 
 
-def _print(title: str, rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
 
-    table = Table(title=title)
-    table.add_column("case")
-    peers = list(dict.fromkeys(p for row in rows for p in row["all"]))
-    for peer in peers:
-        table.add_column(peer, justify="right")
-    for row in rows:
-        own = row["seconds"][peers[0]]
-        cells = [row["case"]]
-        for peer in peers:
-            seconds = row["seconds"].get(peer)
-            if seconds is None:
-                cells.append("-")
-            elif peer == peers[0]:
-                cells.append(f"{seconds * 1e3:.3f} ms")
-            else:
-                cells.append(f"{seconds * 1e3:.3f} ms ({seconds / own:.2f}x)")
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _print(title: str, shown: Table) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    table = RichTable(title=title)
+    for k, column in enumerate(shown.columns):
+        table.add_column(column, justify="right" if k else "left", no_wrap=not k)
+    for cells in shown.rows:
         table.add_row(*cells)
     console = Console()
     console.print(table)
-    console.print("(nx): that peer's time over ours; above 1 we are faster")
-    for row in rows:
-        for peer, reason in row["failed"].items():
-            console.print(f"{row['case']}: {peer} did not run: {reason}", style="yellow")
+    for note in shown.notes:
+        console.print(note, markup=False)
