@@ -22,6 +22,7 @@ def test_the_default_text_is_pythons_reference():
     order = [found.index(s) for s in ('The "assert" statement', 'The "while" statement')]
     assert order == sorted(order)
     assert found.endswith("\n") and "\r" not in found
+    assert " " * 8 in found and " " * 9 not in found and "-" * 9 not in found
 
 
 def test_the_default_text_does_not_depend_on_the_order_of_the_topics(monkeypatch):

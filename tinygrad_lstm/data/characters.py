@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import integer
 
+_LONGEST_RUN = 8
+"""Of one character in the reference text."""
+
 
 def text(path: str | os.PathLike[str] | None = None) -> str:
-    """The text of a UTF-8 file, or else Python's own reference text (some 460,000 characters).
+    """The text of a UTF-8 file, or else Python's own reference text (some 440,000 characters).
 
     Without a path: the topics of `pydoc_data.topics`, which come with every CPython, in
-    alphabetical order; their wording differs a little between versions of Python. Ends of lines
-    become "\\n". Raises ValueError for a file that is empty or not UTF-8, OSError for one that
-    can't be read.
+    alphabetical order; their wording differs a little between versions of Python. Blanks and
+    dashes, which draw tables there, are cut to eight in a row: a model gets caught in longer runs
+    when it writes. Ends of lines become "\\n". Raises ValueError for a file that is empty or not
+    UTF-8, OSError for one that can't be read.
     """
     if path is None:
         return _reference_text()
@@ -43,7 +48,8 @@ def _reference_text() -> str:
             "path must name a text file, got None, and this Python was installed without the "
             "reference text pydoc_data.topics"
         ) from None
-    return "\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n"
+    whole = "\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n"
+    return re.sub(rf"(.)\1{{{_LONGEST_RUN},}}", lambda run: run[0][:_LONGEST_RUN], whole)
 
 
 class CharVocabulary:

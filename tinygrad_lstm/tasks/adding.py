@@ -33,7 +33,7 @@ def train_adding(
     steps: int = 25,
     batch_size: int = 32,
     learning_rate: float = 0.02,
-    target: float = 0.004,
+    target: float = 0.001,
     seed: int = 0,
     checkpoint: str | None = None,
     resume: bool = False,
