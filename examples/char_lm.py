@@ -21,7 +21,7 @@ from tinygrad_lstm.tasks import chars, report
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
 @click.option("--text", type=click.Path(exists=True, dir_okay=False), help="A UTF-8 file.")
 @click.option("--hidden", type=click.IntRange(1), default=96, show_default=True, help="Units.")
-@click.option("--epochs", type=click.IntRange(1), default=25, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--start", default="The ", show_default=True, help="What to go on from.")
 @click.option("--length", type=click.IntRange(0), default=300, show_default=True, help="To write.")
 @click.option(

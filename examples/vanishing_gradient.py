@@ -15,37 +15,23 @@ from pathlib import Path
 import click
 import numpy as np
 
-import tinygrad_lstm as tg
 from tinygrad_lstm import nn
 from tinygrad_lstm.tasks.regressor import set_forget_bias
 from viz import plots
 
 
-def rnn_norms(x: np.ndarray, hidden: int, seed: int) -> list[float]:
-    """The norm of dL/dh_t for each step of a plain recurrent network."""
-    cell, h = nn.RNNCell(x.shape[-1], hidden, rng=seed), None
-    memories = []
-    for x_t in x:
-        h = cell(x_t, h)
-        memories.append(h)
-    return norms(memories)
+def norms(layer: nn.RNN | nn.LSTM, x: np.ndarray) -> list[float]:
+    """The norm of dL/dh_t for each step, where L is the sum of the last step's memory."""
+    with layer.record("h_t", grads=True) as seen:
+        y, _ = layer(x)
+        y[-1].sum().backward()
+    return [float(np.linalg.norm(g)) for g in seen.grad["h_t"]]
 
 
-def lstm_norms(x: np.ndarray, hidden: int, seed: int, forget_bias: float) -> list[float]:
-    """The same for an LSTM whose forget gate's bias is `forget_bias`."""
-    cell, state = nn.LSTMCell(x.shape[-1], hidden, rng=seed), None
-    set_forget_bias(cell, forget_bias)
-    memories = []
-    for x_t in x:
-        state = cell(x_t, state)
-        memories.append(state[0])
-    return norms(memories)
-
-
-def norms(memories: list[tg.Tensor]) -> list[float]:
-    """The norm of the last memory's sum differentiated with respect to each memory."""
-    gradients = tg.grad(memories[-1].sum(), memories)
-    return [float(np.linalg.norm(g.numpy())) for g in gradients]
+def forgetting(lstm: nn.LSTM, bias: float) -> nn.LSTM:
+    """The LSTM with this bias at its forget gate."""
+    set_forget_bias(lstm, bias)
+    return lstm
 
 
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
@@ -61,14 +47,12 @@ def norms(memories: list[tg.Tensor]) -> list[float]:
 )
 def main(steps: int, hidden: int, seed: int, out: Path) -> None:
     x = np.random.default_rng(seed).standard_normal((steps, 1, 4)).astype(np.float32)
-    curves: dict[str, list[float]] = {}
-    for label, measure in {
-        "RNN": lambda: rnn_norms(x, hidden, seed),
-        "LSTM, forget bias 0": lambda: lstm_norms(x, hidden, seed, 0.0),
-        "LSTM, forget bias 3": lambda: lstm_norms(x, hidden, seed, 3.0),
-    }.items():
-        click.echo(f"{label} ...", err=True)
-        curves[label] = measure()
+    layers = {
+        "RNN": nn.RNN(4, hidden, rng=seed),
+        "LSTM, forget bias 0": forgetting(nn.LSTM(4, hidden, rng=seed), 0.0),
+        "LSTM, forget bias 3": forgetting(nn.LSTM(4, hidden, rng=seed), 3.0),
+    }
+    curves = {label: norms(layer, x) for label, layer in layers.items()}
 
     back = [k for k in (1, 5, 10, 20, 40, 80, 160) if k < steps]
     print("norm of dL/dh_t, so many steps before the loss")

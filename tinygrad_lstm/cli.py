@@ -196,7 +196,7 @@ def train_adding(
 @_out("out/chars")
 @click.option("--text", type=click.Path(), help="A UTF-8 file; Python's reference by default.")
 @click.option("--hidden", type=click.IntRange(1), default=96, show_default=True, help="Units.")
-@click.option("--epochs", type=click.IntRange(1), default=25, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--start", default="The ", show_default=True, help="What to go on from.")
 @click.option("--length", type=click.IntRange(0), default=300, show_default=True, help="To write.")
 @click.option(

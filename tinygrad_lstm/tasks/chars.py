@@ -61,7 +61,7 @@ def train_characters(
     text: str,
     *,
     hidden_size: int = 96,
-    epochs: int = 25,
+    epochs: int = 20,
     windows: int = 40,
     steps: int = 32,
     batch_size: int = 32,
