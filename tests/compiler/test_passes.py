@@ -12,6 +12,7 @@ from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Parameter, Tensor
+from tinygrad_lstm.compiler.backends import backend_named
 from tinygrad_lstm.compiler.differentiate import differentiate
 from tinygrad_lstm.compiler.graph import Graph, Instruction, in_order
 from tinygrad_lstm.compiler.merge import merge_products, merge_slices
@@ -25,6 +26,7 @@ from tinygrad_lstm.tensor import next_number
 from tinygrad_lstm.tree import flatten, unflatten
 
 T, B = 5, 3
+NUMPY = backend_named("numpy")
 
 
 def parameter(seed: int, *shape: int) -> Parameter:
@@ -423,7 +425,7 @@ def test_one_ann_per_gate_is_the_stacked_cell():
     plans = []
     for step in (stacked, textbook):
         graph, _ = traced(step, (B, H), (B, I))
-        plans.append(Plan(graph, 1, 1, T, [True] * len(graph.inputs)))
+        plans.append(Plan(graph, 1, 1, T, [True] * len(graph.inputs), NUMPY))
     one, other = plans
     assert ops(one.forward.graph) == ops(other.forward.graph)
     assert ops(one.backward.graph) == ops(other.backward.graph)
@@ -433,9 +435,9 @@ def test_one_ann_per_gate_is_the_stacked_cell():
 def test_a_plan_without_gradients_keeps_only_states_and_outputs():
     step, _, _ = case("lstm")
     graph, _ = traced(lambda h, c, x: step((h, c), x), (B, H), (B, H), (B, I))
-    plan = Plan(graph, 2, 1, T, [False] * len(graph.inputs))
+    plan = Plan(graph, 2, 1, T, [False] * len(graph.inputs), NUMPY)
     assert not plan.differentiable and len(plan.forward.stacks) == 2
-    trained = Plan(graph, 2, 1, T, [True] * len(graph.inputs))
+    trained = Plan(graph, 2, 1, T, [True] * len(graph.inputs), NUMPY)
     assert len(trained.forward.stacks) == 7  # h, c, the four gates and tanh c
 
 

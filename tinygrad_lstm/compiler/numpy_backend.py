@@ -6,6 +6,7 @@ The source of one Python function is written for a program and compiled once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,10 @@ import numpy as np
 from .. import kernels
 from ..tensor import Array
 from .graph import Instruction
-from .program import Program
+from .program import Loop, Outcome, Program
 from .tidy import is_view
 
 __all__ = ["build", "source_of"]
-
-Loop = Callable[..., list[Array]]
-"""run(T, carried, timed, invariants, stacks, sums) -> the last carry."""
 
 
 def _where(condition: Array, a: Array, b: Array, out: Array) -> None:
@@ -65,11 +63,41 @@ _INTO: dict[str, Callable[..., Any]] = {
 
 
 def build(program: Program) -> Loop:
-    """The program as a Python function."""
-    source, names = source_of(program)
+    """The program as a Python function.
+
+    What is multiplied over time is kept, and multiplied at the end in one go.
+    """
+    known = {*program.timed, *program.stacks}
+    factors = dict.fromkeys(v for pair in program.products for v in pair if v not in known)
+    kept = replace(program, stacks=(*program.stacks, *factors))
+    source, names = source_of(kept)
     namespace = dict(names)
     exec(compile(source, "<compiled scan>", "exec"), namespace)
-    return namespace["run"]
+    run = namespace["run"]
+
+    def loop(
+        steps: int, carried: Sequence[Array], timed: Sequence[Array], invariants: Sequence[Array]
+    ) -> Outcome:
+        stacks: list[Array] = []
+        for k, (shape, dtype) in enumerate(kept.specs(kept.stacks)):
+            stacks.append(np.empty((steps + (k < program.history), *shape), dtype))
+        initial = list(carried)
+        for k in range(program.history):
+            stacks[k][0] = carried[k]
+            initial[k] = stacks[k][0, ...]
+        sums = [np.zeros(shape, dtype) for shape, dtype in program.specs(program.sums)]
+        finals = run(steps, initial, timed, invariants, stacks, sums)
+        over_time = dict(zip(program.timed, timed, strict=True))
+        over_time |= dict(zip(kept.stacks, stacks, strict=True))
+        products = [_product(over_time[a], over_time[b]) for a, b in program.products]
+        return Outcome(finals, stacks[: len(program.stacks)], sums, products)
+
+    return loop
+
+
+def _product(left: Array, right: Array) -> Array:
+    """sum_t left_t^T right_t as one product."""
+    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
 
 
 def source_of(program: Program) -> tuple[str, dict[str, Any]]:

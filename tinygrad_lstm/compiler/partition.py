@@ -31,8 +31,14 @@ class Parts(NamedTuple):
     invariants: tuple[int, ...]
 
 
-def partition(graph: Graph, carries: int, xs: int, steps: int) -> Parts:
-    """Split a step's graph; `carries` and `xs` say how many of its inputs are which."""
+def partition(
+    graph: Graph, carries: int, xs: int, steps: int, over_time: bool = True
+) -> Parts:
+    """Split a step's graph; `carries` and `xs` say how many of its inputs are which.
+
+    over_time: take what depends on x_t alone out of the loop; if not, only what a loop over
+    floating-point numbers can't do, such as looking up an embedding.
+    """
     carry_inputs, x_inputs = graph.inputs[:carries], graph.inputs[carries : carries + xs]
     carried = graph.depending_on(carry_inputs)
     timed = graph.depending_on(x_inputs) - carried
@@ -50,7 +56,7 @@ def partition(graph: Graph, carries: int, xs: int, steps: int) -> Parts:
             ahead.add(i.out)
         else:
             attrs = _over_time(i, graph, timed, steps)
-            if attrs is None:
+            if attrs is None or not (over_time or _reads_integers(i, graph)):
                 loop.append(i)
             else:
                 before.append(i._replace(attrs=attrs))
@@ -73,6 +79,10 @@ def partition(graph: Graph, carries: int, xs: int, steps: int) -> Parts:
         specs=tuple(specs),
     ).pruned()
     return Parts(before_graph, loop_graph, timed_inputs, invariants)
+
+
+def _reads_integers(i: Instruction, graph: Graph) -> bool:
+    return any(graph.spec(v).dtype.kind in "iu" for v in i.inputs)
 
 
 def _with_time(spec: Spec, steps: int) -> Spec:

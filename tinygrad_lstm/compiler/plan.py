@@ -6,25 +6,52 @@ merge products -> merge slices -> reassociate -> partition (once | all steps | l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..ops import OPS
 from ..tensor import Array
+from .backends import Backend, NotNative, backend_named
 from .differentiate import Backward, differentiate
 from .graph import Graph, Spec
 from .merge import merge_products, merge_slices
-from .numpy_backend import Loop, build
 from .partition import Parts, loop_outputs, partition
-from .program import Program
+from .program import Loop, Program
 from .reassociate import reassociate
-from .tidy import join_slices, views_again
+from .tidy import join_slices, join_sums, split_slices, views_again
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "planned"]
 
 _ADD, _MATMUL, _TRANSPOSE = OPS["add"], OPS["matmul"], OPS["transpose"]
+
+
+def planned(
+    graph: Graph,
+    carries: int,
+    xs: int,
+    steps: int,
+    needing: Sequence[bool],
+    backend: str | None = None,
+) -> Plan:
+    """The plan of a step for a backend, or, with a warning, for NumPy if it has no form for it."""
+    chosen = backend_named(backend)
+    if not all(math.prod(spec.shape) for spec in graph.specs):
+        chosen = backend_named("numpy")  # nothing to do, in any way
+    try:
+        return Plan(graph, carries, xs, steps, needing, chosen)
+    except NotNative as error:
+        warnings.warn(
+            f"scan: the {chosen.name} backend has no form for this step ({error}); it runs with "
+            'numpy. backend="numpy" says so without this warning',
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return Plan(graph, carries, xs, steps, needing, backend_named("numpy"))
 
 
 @dataclass
@@ -49,17 +76,25 @@ class Plan:
     """
 
     def __init__(
-        self, graph: Graph, carries: int, xs: int, steps: int, needing: Sequence[bool],
-        backend: str | None = None,
+        self,
+        graph: Graph,
+        carries: int,
+        xs: int,
+        steps: int,
+        needing: Sequence[bool],
+        backend: Backend,
     ) -> None:
+        self.backend = backend
         self.steps = steps
         self.carries = carries
         self.inputs = len(graph.inputs)
         traced = _own_outputs(graph, carries)
         varying = traced.depending_on(traced.inputs[: carries + xs])
         merged = merge_slices(merge_products(traced, varying))
-        carried = merged.depending_on(merged.inputs[:carries])
-        self.parts: Parts = partition(reassociate(merged, carried), carries, xs, steps)
+        sums = reassociate(merged, _rank(merged, carries, xs, backend))
+        parts = partition(sums, carries, xs, steps, backend.over_time)
+        fused = parts.loop if backend.over_time else split_slices(parts.loop)
+        self.parts: Parts = parts._replace(loop=fused)
         self._forward_program(needing)
 
     def __repr__(self) -> str:
@@ -80,7 +115,7 @@ class Plan:
             }
             wanted = [v for v in loop.inputs if v in carry_inputs or v in flowing]
             backward = differentiate(loop, carry_inputs | flowing, wanted)
-            backward = backward._replace(graph=join_slices(backward.graph))
+            backward = backward._replace(graph=join_sums(join_slices(backward.graph)))
             graph, reads = views_again(backward.graph, backward.reads, loop)
             self.loop_backward = backward._replace(graph=graph, reads=reads)
             self.wanted = tuple(wanted)
@@ -99,7 +134,7 @@ class Plan:
             stacks=tuple(stacked),
             history=self.carries,
         )
-        self.run_forward: Loop = build(self.forward)
+        self.run_forward: Loop = self.backend.build(self.forward)
         if self.differentiable:
             self._backward_program()
 
@@ -134,16 +169,15 @@ class Plan:
                 uses[v], self.rest[v] = _over_time(graph, found[v], {*timed, *carried})
         sums = list(dict.fromkeys(v for terms in self.rest.values() for v in terms))
         stacked = [found[v] for v in self.parts.timed if v in found]
-        stacked += [v for pairs in uses.values() for pair in pairs for v in pair]
-        outside = [v for v in dict.fromkeys(stacked) if v not in timed]
+        factors = [v for pairs in uses.values() for pair in pairs for v in pair]
+        outside = [v for v in dict.fromkeys([*stacked, *factors]) if v not in timed]
         graph = replace(graph, outputs=(*carry_out, *outside, *sums))
         first = len(carry_out)
         copied = [k for k, v in enumerate(carry_out) if v not in computed or v in carry_out[:k]]
         copied += [first + k for k, v in enumerate(outside) if v not in computed]
         graph = loop_outputs(graph, copied).pruned()
-        carry_out = list(graph.outputs[:first])
-        stacks = graph.outputs[first : first + len(outside)]
-        place = {**dict(zip(outside, stacks, strict=True)), **{v: v for v in timed}}
+        place = dict(zip(outside, graph.outputs[first : first + len(outside)], strict=True))
+        place |= {v: v for v in timed}
         self.timed_found = {v: place[found[v]] for v in self.parts.timed if v in found}
         self.products = {
             v: [(place[left], place[right]) for left, right in pairs] for v, pairs in uses.items()
@@ -151,15 +185,16 @@ class Plan:
         self.backward = Program(
             graph=graph,
             carried=tuple(carried),
-            carry_out=tuple(carry_out),
+            carry_out=graph.outputs[:first],
             timed=tuple(timed),
             invariants=tuple(reads[v] for v in invariants),
-            stacks=tuple(stacks),
+            stacks=tuple(dict.fromkeys(v for v in self.timed_found.values() if v not in timed)),
             sums=tuple(sums),
+            products=tuple(pair for pairs in self.products.values() for pair in pairs),
             backwards=True,
         )
         self.invariant_reads = tuple(invariants)
-        self.run_backward: Loop = build(self.backward)
+        self.run_backward: Loop = self.backend.build(self.backward)
 
     # -- running ------------------------------------------------------------------------------
 
@@ -173,17 +208,9 @@ class Plan:
         timed = outputs[: len(self.parts.timed)]
         invariants = outputs[len(self.parts.timed) :]
         program = self.forward
-        stacks: list[Array] = []
-        for k, v in enumerate(program.stacks):
-            shape, dtype = program.graph.spec(v)
-            rows = self.steps + 1 if k < program.history else self.steps
-            stacks.append(np.empty((rows, *shape), dtype))
-        for stack, carry in zip(stacks, carries, strict=False):
-            stack[0] = carry
-        initial = [s[0, ...] for s in stacks[: self.carries]]
-        self.run_forward(self.steps, initial, timed, invariants, stacks, [])
+        finals, stacks, _, _ = self.run_forward(self.steps, carries, timed, invariants)
         after = [s[1:] if k < program.history else s for k, s in enumerate(stacks)]
-        outputs = [np.array(s[-1]) for s in stacks[: self.carries]]  # no view: it would keep all
+        outputs = [np.array(a) for a in finals]  # no view: it would keep all
         place = dict(zip(program.stacks, after, strict=True))
         outputs += [place[v] for v in program.graph.outputs[self.carries :]]
         if not self.differentiable:
@@ -212,21 +239,20 @@ class Plan:
         for k in self.seeded_outputs:
             given = cotangents[k]
             shape, dtype = loop.spec(loop.outputs[k])
-            timed.append(np.zeros((self.steps, *shape), dtype) if given is None else given)
+            timed.append(_zeros(self.steps, shape, dtype) if given is None else given)
         timed += saved.timed
-        stacks = [np.empty((self.steps, *s.shape), s.dtype) for s in program.specs(program.stacks)]
-        sums = [np.zeros(s.shape, s.dtype) for s in program.specs(program.sums)]
-        finals = self.run_backward(
-            self.steps, carried, timed, saved.invariants, stacks, sums
+        finals, stacks, sums, products = self.run_backward(
+            self.steps, carried, timed, saved.invariants
         )
         over_time = dict(zip(program.timed, timed, strict=True))
         over_time |= dict(zip(program.stacks, stacks, strict=True))
         total = dict(zip(program.sums, sums, strict=True))
+        multiplied = iter(products)
         found: dict[int, Array] = {}
         for v, stacked in self.timed_found.items():
             found[v] = over_time[stacked]
         for v, pairs in self.products.items():
-            terms = [_product(over_time[a], over_time[b]) for a, b in pairs]
+            terms = [next(multiplied) for _ in pairs]
             terms += [total[term] for term in self.rest[v]]
             found[v] = terms[0] if len(terms) == 1 else np.sum(terms, axis=0)
         answers: list[Array | None] = [None] * self.inputs
@@ -301,9 +327,23 @@ def _new(specs: list[Spec], spec: Spec) -> int:
     return len(specs) - 1
 
 
-def _product(left: Array, right: Array) -> Array:
-    """sum_t left_t^T right_t as one product."""
-    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+def _rank(graph: Graph, carries: int, xs: int, backend: Backend) -> Callable[[int], int]:
+    """Which terms of a sum are added first.
+
+    Over time: what never changes, what is there for all steps at once, and what depends on the
+    carry. Step by step: products, which accumulate; what never changes; the rest.
+    """
+    varying = graph.depending_on(graph.inputs[: carries + xs])
+    if backend.over_time:
+        carried = graph.depending_on(graph.inputs[:carries])
+        return lambda v: 2 if v in carried else int(v in varying)
+    products = {i.out for i in graph.instructions if i.op is _MATMUL} & varying
+    return lambda v: 0 if v in products else 1 + (v in varying)
+
+
+def _zeros(steps: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """(T, ...) of zeros, in the memory of one step."""
+    return np.broadcast_to(np.zeros(shape, dtype), (steps, *shape))
 
 
 def _execute(graph: Graph, arrays: Sequence[Array]) -> tuple[dict[int, Array], list[Array]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..tensor import Array
 from .graph import Graph, Spec
 
-__all__ = ["Program"]
+__all__ = ["Loop", "Outcome", "Program"]
 
 
 @dataclass(frozen=True)
@@ -15,9 +18,10 @@ class Program:
 
     carried: inputs that hold, at each step, what `carry_out` held after the one before.
     timed: inputs read at t from arrays (T, ...). invariants: inputs that stay.
-    stacks: values written at t into arrays (T, ...); history: how many of them, from the first on,
-    are the carries after each step, in arrays (T + 1, ...) whose first row is the initial carry.
-    sums: values added up over the steps. backwards: from the last step to the first.
+    stacks: values kept for every t, (T, ...); history: how many of them, from the first on, are
+    the carries after each step, in arrays (T + 1, ...) whose first row is the initial carry.
+    sums: values added up over the steps. products: pairs of matrices (left, right) of which
+    left^T right is added up over the steps. backwards: from the last step to the first.
     """
 
     graph: Graph
@@ -27,9 +31,23 @@ class Program:
     invariants: tuple[int, ...]
     stacks: tuple[int, ...] = ()
     sums: tuple[int, ...] = ()
+    products: tuple[tuple[int, int], ...] = ()
     history: int = 0
     backwards: bool = False
 
     def specs(self, values: tuple[int, ...]) -> list[Spec]:
         """Shape and dtype of several values."""
         return [self.graph.spec(v) for v in values]
+
+
+class Outcome(NamedTuple):
+    """What a loop leaves: the last carries, then one array for each of a program's lists."""
+
+    finals: list[Array]
+    stacks: list[Array]
+    sums: list[Array]
+    products: list[Array]
+
+
+Loop = Callable[[int, Sequence[Array], Sequence[Array], Sequence[Array]], Outcome]
+"""A program that runs: (steps, carried, timed (T, ...), invariants) -> Outcome."""

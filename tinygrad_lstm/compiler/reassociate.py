@@ -1,11 +1,12 @@
-"""Sums regrouped so that what does not depend on the carry is added up first.
+"""Sums regrouped by the kind of their terms.
 
-`(x W + h U) + b` becomes `(x W + b) + h U`: the first sum can be done for all steps at once.
+`(x W + h U) + b` becomes `(b + x W) + h U`, whose first sum can be done for all steps at once; or
+`(x W + h U) + b`, where products are accumulated in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,8 +18,8 @@ __all__ = ["reassociate"]
 _ADD = OPS["add"]
 
 
-def reassociate(graph: Graph, carried: set[int]) -> Graph:
-    """Add the terms outside `carried` before those inside."""
+def reassociate(graph: Graph, rank: Callable[[int], int]) -> Graph:
+    """In longer sums, add up the terms of each rank apart, then these sums, the lowest rank first."""
     readers = users(graph)
     producers = graph.producers()
 
@@ -32,16 +33,16 @@ def reassociate(graph: Graph, carried: set[int]) -> Graph:
     builder = Builder(graph)
     replaced: dict[int, int] = {}
     for i in graph.instructions:
-        if i.op is not _ADD or i.out not in carried:
+        if i.op is not _ADD:
             continue
         if absorbed(i.out) is not None and readers[i.out][0].op is _ADD:
             continue  # part of a longer sum
         terms = _terms(i, absorbed)
-        free = [v for v in terms if v not in carried]
-        bound = [v for v in terms if v in carried]
-        if len(free) < 2:
+        if len(terms) < 3:
             continue
-        total = _sum(builder, _sum(builder, None, free), bound)
+        ranks = sorted({rank(v) for v in terms})
+        parts = [_sum(builder, [v for v in terms if rank(v) == r]) for r in ranks]
+        total = _sum(builder, parts)
         if builder.specs[total] == graph.spec(i.out):
             replaced[i.out] = total
     builder.instructions = [
@@ -52,12 +53,12 @@ def reassociate(graph: Graph, carried: set[int]) -> Graph:
     return in_order(builder.finish(names=names).renamed(replaced)).pruned()
 
 
-def _terms(root: Instruction, absorbed: object) -> list[int]:
+def _terms(root: Instruction, absorbed: Callable[[int], Instruction | None]) -> list[int]:
     terms: list[int] = []
     stack = list(reversed(root.inputs))
     while stack:
         value = stack.pop()
-        inner = absorbed(value)  # type: ignore[operator]
+        inner = absorbed(value)
         if inner is None:
             terms.append(value)
         else:
@@ -65,15 +66,10 @@ def _terms(root: Instruction, absorbed: object) -> list[int]:
     return terms
 
 
-def _sum(builder: Builder, start: int | None, terms: Sequence[int]) -> int:
-    total = start
-    for value in terms:
-        if total is None:
-            total = value
-            continue
+def _sum(builder: Builder, terms: Sequence[int]) -> int:
+    total, *rest = terms
+    for value in rest:
         one, other = builder.specs[total], builder.specs[value]
         spec = Spec(np.broadcast_shapes(one.shape, other.shape), one.dtype)
         total = builder.add(_ADD, (total, value), {}, spec)
-    if total is None:
-        raise ValueError("a sum of nothing")
     return total

@@ -21,7 +21,7 @@ from ..functions import stack
 from ..sweep import toposort
 from ..tensor import Array, Bundle, Op, Tensor, _describe, next_number, record
 from .graph import Graph
-from .plan import Plan, Saved
+from .plan import Plan, Saved, planned
 from .probe import Probe
 from .trace import graph_of, replay
 
@@ -188,7 +188,7 @@ def _kept_plan(key: _Key) -> Plan | None:
 def _new_plan(key: _Key, graph: Graph) -> Plan:
     _, carries, xs, count, needing, backend = key
     constants = {k: a.copy() for k, a in graph.constants.items()}  # the plan outlives the call
-    plan = Plan(replace(graph, constants=constants), carries, xs, count, needing, backend)
+    plan = planned(replace(graph, constants=constants), carries, xs, count, needing, backend)
     with _lock:
         _plans[key] = plan
         while len(_plans) > _MOST_PLANS:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ops import OPS
-from .graph import Builder, Graph, Instruction, in_order, users
-from .merge import last_axis_range
+from .graph import Builder, Graph, Instruction, Spec, in_order, users
+from .merge import last_axis_range, last_axis_slice
 
-__all__ = ["VIEWS", "join_slices", "views_again"]
+__all__ = ["VIEWS", "join_slices", "join_sums", "split_slices", "views_again"]
 
-_ADD, _SCATTER, _CONCATENATE = OPS["add"], OPS["scatter"], OPS["concatenate"]
+_ADD, _SCATTER, _CONCATENATE, _SUM = (
+    OPS[k] for k in ("add", "scatter", "concatenate", "sum")
+)
 VIEWS = frozenset(("getitem", "reshape", "transpose"))
 """Ops whose result shares memory with their input (getitem: with a basic index)."""
 
@@ -88,6 +90,107 @@ def _scattered(
         return None
     part = last_axis_range(made.attrs["index"], graph.spec(value).shape)
     return None if part is None else (*part, made.inputs[0])
+
+
+def join_sums(graph: Graph) -> Graph:
+    """Concatenated sums over the batch as the sum of a concatenation, which often is there."""
+    producers = graph.producers()
+    known = {(i.inputs, i.attrs["axis"]): i.out for i in graph.instructions if i.op is _CONCATENATE}
+    builder = Builder(graph)
+    replaced: dict[int, int] = {}
+    for i in graph.instructions:
+        made = [producers.get(v) for v in i.inputs]
+        sums = [m for m in made if m is not None and m.op is _SUM and m.attrs["axis"] == (0,)]
+        if i.op is not _CONCATENATE or i.attrs["axis"] != 0 or len(sums) != len(made):
+            continue
+        if any(m.attrs["keepdims"] or len(graph.spec(m.inputs[0]).shape) != 2 for m in sums):
+            continue
+        parts = tuple(m.inputs[0] for m in sums)
+        whole = known.get((parts, 1))
+        shape, dtype = graph.spec(i.out)
+        if whole is None:
+            rows = graph.spec(parts[0]).shape[0]
+            whole = builder.add(_CONCATENATE, parts, {"axis": 1}, Spec((rows, *shape), dtype))
+        replaced[i.out] = builder.add(_SUM, (whole,), dict(sums[0].attrs), Spec(shape, dtype))
+    if not replaced:
+        return graph
+    builder.instructions = [
+        *(i for i in graph.instructions if i.out not in replaced),
+        *builder.instructions,
+    ]
+    return in_order(builder.finish().renamed(replaced)).pruned()
+
+
+def split_slices(graph: Graph) -> Graph:
+    """Elementwise ops done on each slice, where nothing but slices of their results is read.
+
+    The opposite of merge_slices: in one pass over the rows it does not matter how many ops there
+    are, but what one hands to the next must stand at the same place. Sums of products stay whole.
+    """
+    while True:
+        readers = users(graph)
+        chains = _sums_of_products(graph)
+        chosen = next(
+            (
+                i
+                for i in graph.instructions
+                if i.op.elementwise
+                and i.out not in graph.outputs
+                and i.out not in chains
+                and readers.get(i.out)
+                and all(last_axis_slice(r, graph) is not None for r in readers[i.out])
+            ),
+            None,
+        )
+        if chosen is None:
+            return graph
+        graph = _split(graph, chosen, readers[chosen.out])
+
+
+def _sums_of_products(graph: Graph) -> set[int]:
+    found: set[int] = set()
+    for i in graph.instructions:
+        if i.op is OPS["matmul"] or (i.op is _ADD and found.issuperset(i.inputs)):
+            found.add(i.out)
+    return found
+
+
+def _split(
+    graph: Graph, whole: Instruction, slices: Sequence[Instruction]
+) -> Graph:
+    builder = Builder(graph)
+    replaced: dict[int, int] = {}
+    width = graph.spec(whole.out).shape[-1]
+    producers = graph.producers()
+    for part in slices:
+        _, start, stop = _range(part, graph)
+        inputs: list[int] = []
+        for v in whole.inputs:
+            shape, dtype = graph.spec(v)
+            if not shape or shape[-1] != width:  # a number, or one for each row
+                inputs.append(v)
+                continue
+            outer = last_axis_slice(producers.get(v), graph)
+            source, offset = (v, 0) if outer is None else outer[:2]
+            taken = {"index": (Ellipsis, slice(offset + start, offset + stop))}
+            spec = Spec((*shape[:-1], stop - start), dtype)
+            inputs.append(builder.add(OPS["getitem"], (source,), taken, spec))
+        made = builder.add(whole.op, inputs, whole.attrs, graph.spec(part.out))
+        replaced[part.out] = made
+    gone = {whole.out, *replaced}
+    builder.instructions = [
+        *(i for i in graph.instructions if i.out not in gone),
+        *builder.instructions,
+    ]
+    names = {replaced.get(v, v): name for v, name in graph.names.items()}
+    return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+
+
+def _range(part: Instruction, graph: Graph) -> tuple[int, int, int]:
+    found = last_axis_slice(part, graph)
+    if found is None:
+        raise ValueError(f"{part.op.name} takes no range of the last axis")
+    return found
 
 
 def views_again(

@@ -1,0 +1,90 @@
+"""The threads that run native loops: as many as the user lets BLAS have, asleep when idle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+__all__ = ["allowed_threads", "run_all"]
+
+_tasks: SimpleQueue[tuple[Callable[[Any], None], Any, Any]] = SimpleQueue()
+_started = 0
+_lock = Lock()
+
+
+@cache
+def _cores() -> int:
+    """Cores this process may use, or what OMP_NUM_THREADS says if that is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, min(cores, int(given))) if given.isdigit() else cores
+
+
+@cache
+def _blas_limit() -> Callable[[], int] | None:
+    """How to ask NumPy's BLAS library for its number of threads, which users set by threadpoolctl.
+
+    None without threadpoolctl, or for a library it does not know.
+    """
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return found[0].get_num_threads if found else None
+
+
+def allowed_threads() -> int:
+    """How many threads a loop may use now."""
+    limit = _blas_limit()
+    return _cores() if limit is None else max(1, min(_cores(), limit()))
+
+
+def run_all(function: Callable[[Any], None], arguments: Sequence[Any]) -> None:
+    """Call the function on each argument, all at once; back when the last is done.
+
+    The function must let go of Python's lock. The caller's thread takes the first argument.
+    """
+    if len(arguments) > 1:
+        _start(len(arguments) - 1)
+    waits = []
+    for argument in arguments[1:]:
+        done = Lock()
+        done.acquire()
+        _tasks.put((function, argument, done))
+        waits.append(done)
+    function(arguments[0])
+    for done in waits:
+        done.acquire()
+
+
+def _start(count: int) -> None:
+    global _started
+    if _started >= count:
+        return
+    with _lock:
+        while _started < count:
+            Thread(target=_work, name=f"tinygrad_lstm-{_started}", daemon=True).start()
+            _started += 1
+
+
+def _work() -> None:
+    while True:
+        function, argument, done = _tasks.get()
+        try:
+            function(argument)
+        finally:
+            done.release()
+
+
+def _after_fork() -> None:
+    global _started, _tasks
+    _started, _tasks = 0, SimpleQueue()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
