@@ -74,7 +74,7 @@ def test_whole_numbers_have_values_and_no_gradients():
 
     x = np.random.default_rng(0).normal(size=(T, B))
     found = Recording(grads=True)
-    h, _ = tg.scan(step, np.zeros(B), x, unroll=False, record=found)
+    h, _ = tg.scan(step, np.zeros(B), x, backend="numpy", record=found)
     h.sum().backward()
     np.testing.assert_array_equal(found["whole"], np.trunc(4 * x))
     assert found["whole"].dtype == np.int64 and list(found.grad) == ["h_t"]
