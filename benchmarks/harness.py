@@ -99,7 +99,7 @@ def _time(row: Row, peer: str, first: str) -> str:
         return "-"
     own, figures = row.figures[first]["seconds"], row.figures[peer]
     shown = f"{milliseconds(figures['seconds'])} / {milliseconds(figures['least'])}"
-    return shown if peer == first else f"{shown} ({figures['seconds'] / own:.2f}x)"
+    return shown if peer == first else f"{shown} ({ratio(figures['seconds'] / own)})"
 
 
 def peers_of(rows: list[Row]) -> list[str]:
@@ -108,9 +108,18 @@ def peers_of(rows: list[Row]) -> list[str]:
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits that count."""
+    """Without the unit, to three digits that count."""
     ms = seconds * 1e3
-    return f"{ms:.{3 if ms < 1 else 2 if ms < 10 else 1 if ms < 100 else 0}f}"
+    return f"{ms:.3f}" if ms < 1 else _digits(ms)
+
+
+def ratio(number: float) -> str:
+    """How many times."""
+    return f"{_digits(number)}x"
+
+
+def _digits(number: float) -> str:
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
 
 
 def main(

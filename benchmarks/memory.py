@@ -2,11 +2,11 @@
 
 Measured from outside: NumPy reports the memory of its arrays to tracemalloc. What must be kept is
 four gates, c, tanh c and h of every step, T*B*H numbers each. `kept` are the arrays alive after
-the forward pass, its output among them, less those before the first call: what a plan holds on to
-between calls counts too. `peak` is the most alive during a whole step, gradients and the loss's own
-arrays included. `growth` compares 50 steps of training with none: arrays, and Python objects.
-`resident` is the same of the whole process, where memory NumPy does not know of would show; the
-allocator makes it waver by a megabyte or so.
+the forward pass, its output among them, less those before the first call; `idle`, the part of them
+that is there between steps too, is what a plan holds on to. `peak` is the most alive during a whole
+step, gradients and the loss's own arrays included. `growth` compares 50 steps of training with
+none: arrays, and Python objects. `resident` is the same of the whole process, where memory NumPy
+does not know of would show; the allocator makes it waver by a megabyte or so.
 
     python benchmarks/memory.py [--only 100,32] [--json out.json]
 """
@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from harness import Case, Result, Row, Table, main, peers_of
+from harness import Case, Result, Row, Table, main, peers_of, ratio
 from sequence import SHAPES, Shape, arrays
 
 STEPS = 50
@@ -80,6 +80,7 @@ def measure(shape: Shape, backend: str | None, steps: int = STEPS) -> Result:
     figures = {
         "needed": needed(shape),
         "kept": kept,
+        "idle": idle,
         "peak": peak,
         "growth": array_bytes() - alive,
         "objects": len(gc.get_objects()) - objects,
@@ -91,24 +92,16 @@ def measure(shape: Shape, backend: str | None, steps: int = STEPS) -> Result:
 
 def table(rows: list[Row]) -> Table:
     """A line per shape and backend."""
-    columns = [
-        "case",
-        "run",
-        "must keep",
-        "keeps",
-        "ratio",
-        "peak",
-        "growth",
-        "objects",
-        "resident",
-    ]
+    columns = ["case", "run", "must keep", "keeps", "ratio", "idle", "peak"]
+    columns += ["growth", "objects", "resident"]
     lines: list[list[str]] = []
     for row in rows:
         for peer in peers_of([row]):
             if peer in row.figures:
                 lines.append([row.case, peer, *_cells(row.figures[peer])])
     notes = [
-        "Sizes in MB. must keep: T*B*H*(4 gates + c + tanh c + h). ratio: keeps over must keep.",
+        "Sizes in MB. must keep: T*B*H*(4 gates + c + tanh c + h). ratio: keeps over must keep."
+        " idle: what of it stays between steps.",
         f"After {STEPS} more steps of training: growth of arrays in MB, of the number of Python"
         " objects, and of the process's resident memory in MB.",
     ]
@@ -116,11 +109,11 @@ def table(rows: list[Row]) -> Table:
 
 
 def _cells(figures: dict[str, float]) -> list[str]:
-    sizes = {name: f"{figures[name] / MEGABYTE:.1f}" for name in ("needed", "kept", "peak")}
-    ratio = f"{figures['kept'] / figures['needed']:.2f}x"
+    over = ratio(figures["kept"] / figures["needed"])
+    sizes = {name: f"{figures[name] / MEGABYTE:.1f}" for name in ("needed", "kept", "idle", "peak")}
     growth = [f"{figures['growth'] / MEGABYTE:+.1f}", f"{figures['objects']:+.0f}"]
     resident = f"{figures['resident'] / MEGABYTE:+.1f}"
-    return [sizes["needed"], sizes["kept"], ratio, sizes["peak"], *growth, resident]
+    return [sizes["needed"], sizes["kept"], over, sizes["idle"], sizes["peak"], *growth, resident]
 
 
 CASES = [

@@ -42,8 +42,8 @@ def updated(document: str, results: Path) -> str:
 def _conditions(found: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
     return (
-        f"*{found['date']}; {found['processor']}, {found['cores']} cores, {found['threads']}"
-        f" threads; rounds: {found['rounds']}; Python {found['python']}, {packages}.*"
+        f"*{found['date']}; {found['processor']}; cores: {found['cores']}, threads:"
+        f" {found['threads']}, rounds: {found['rounds']}; Python {found['python']}, {packages}.*"
     )
 
 

@@ -123,7 +123,7 @@ def test_what_is_kept_of_a_step_is_counted_and_nothing_stays(bench):
     assert figures["needed"] == 7 * 6 * 8 * 16 * 4
     output = 6 * 8 * 16 * 4
     assert output < figures["kept"] < figures["peak"] < 10 * figures["needed"]
-    assert figures["growth"] == 0 and figures["objects"] == 0
+    assert figures["growth"] == 0 and figures["objects"] < 3  # fewer than one a step
 
 
 def test_arrays_that_stay_after_a_step_are_growth(bench, monkeypatch):
@@ -143,10 +143,10 @@ def row(bench: Any, case: str, **seconds: float) -> Any:
 
 
 def test_memory_is_shown_over_what_must_be_kept(bench):
-    names = ("needed", "kept", "peak", "growth", "objects", "resident")
-    figures = {"ours": dict(zip(names, (2e6, 3e6, 5e6, 0, 0, 4096), strict=True))}
+    names = ("needed", "kept", "idle", "peak", "growth", "objects", "resident")
+    figures = {"ours": dict(zip(names, (2e6, 3e6, 1e6, 5e6, 0, 0, 4096), strict=True))}
     (line,) = bench.memory.table([bench.harness.Row("10,1,4,4", figures, {}, {})]).rows
-    assert line == ["10,1,4,4", "ours", "2.0", "3.0", "1.50x", "5.0", "+0.0", "+0", "+0.0"]
+    assert line == ["10,1,4,4", "ours", "2.0", "3.0", "1.50x", "1.0", "5.0", "+0.0", "+0", "+0.0"]
 
 
 def test_an_import_is_timed_in_fresh_interpreters(bench, monkeypatch):
@@ -210,6 +210,12 @@ def test_a_call_is_timed_by_its_median_and_least_after_warming_up(bench):
     result = bench.harness.time_calls(call, lambda n: [n], seconds=0.0)
     assert result.check == [1] and len(calls) == 7
     assert 0.0 < result.figures["least"] <= result.figures["seconds"] < 1.0
+
+
+def test_numbers_are_shown_to_three_digits(bench):
+    shown = {0.0000214: "0.021", 0.00123456: "1.23", 0.0099951: "10.0", 0.0999: "99.9", 2.5: "2500"}
+    assert {s: bench.harness.milliseconds(s) for s in shown} == shown
+    assert [bench.harness.ratio(r) for r in (0.051, 4.0, 100.01)] == ["0.05x", "4.00x", "100x"]
 
 
 CASES = """
@@ -314,6 +320,6 @@ def test_a_region_of_the_document_becomes_the_table(bench, tmp_path):
     written = bench.tables.updated(region("old\n"), tmp_path)
     assert written == region(
         "| case | ours |\n| :--- | ---: |\n| a | 1 / 1 |\n\nIn ms.\n\n"
-        "*2001-02-03; abacus, 4 cores, 2 threads; rounds: 5; Python 3.11.0, numpy 2.0.*\n"
+        "*2001-02-03; abacus; cores: 4, threads: 2, rounds: 5; Python 3.11.0, numpy 2.0.*\n"
     )
     assert bench.tables.updated(written, tmp_path) == written
