@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiler.recorded import run_compiled
+from .compiler.backends import BACKENDS
+from .compiler.recorded import Memo, run_compiled
 from .context import CONTEXT, called_from, calling_line, scope
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack, where
@@ -23,8 +24,6 @@ __all__ = ["scan"]
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
-
-_BACKENDS = ("numpy", "numba")
 
 
 def scan(
@@ -57,8 +56,7 @@ def scan(
     """
     if not callable(step):
         raise TypeError(f"scan: step must be callable, got {type(step).__name__}")
-    if backend is not None:
-        _check_backend(backend, unroll)
+    check_backend(backend, unroll)
     states, carry_form = flatten(carry, Tensor, "carry")
     inputs, input_form = flatten(xs, Tensor, "xs")
     count = _count(inputs, steps)
@@ -84,7 +82,7 @@ def scan(
         if unroll or inside:
             states, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse, run)
         else:
-            states, outputs = _compiled(
+            states, outputs = compiled_scan(
                 flat_step, states, inputs, count, ends, reverse, backend, run
             )
     return unflatten(carry_form, states), unflatten(forms[0], outputs)
@@ -113,7 +111,7 @@ def _unrolled(
     return states, [stack(column) for column in zip(*ys, strict=True)]
 
 
-def _compiled(
+def compiled_scan(
     step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
@@ -122,8 +120,12 @@ def _compiled(
     reverse: bool,
     backend: str | None,
     run: Run | None,
+    memo: Memo | None = None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
-    """One op; which sequences still run at t is one more input of the step."""
+    """One op; which sequences still run at t is one more input of the step.
+
+    Arguments are checked before; step takes and gives flat lists.
+    """
 
     def masked_step(
         before: Sequence[Tensor], x_t: Sequence[Tensor]
@@ -137,7 +139,7 @@ def _compiled(
     if reverse:
         series = [x[::-1] for x in series]
     whole = step if ends is None else masked_step
-    new, ys = run_compiled(whole, states, series, count, backend, run)
+    new, ys = run_compiled(whole, states, series, count, backend, run, memo)
     return new, [y[::-1] for y in ys] if reverse else ys
 
 
@@ -147,9 +149,12 @@ def _recording(record: object) -> Recording:
     return record
 
 
-def _check_backend(backend: str, unroll: bool) -> None:
-    if backend not in _BACKENDS:
-        known = ", ".join(map(repr, _BACKENDS))
+def check_backend(backend: str | None, unroll: bool) -> None:
+    """Raise ValueError for a backend that is unknown, or that has nothing to compile."""
+    if backend is None:
+        return
+    if backend not in BACKENDS:
+        known = ", ".join(map(repr, BACKENDS))
         raise ValueError(f"backend: expected None or one of {known}, got {backend!r}")
     if unroll:
         raise ValueError(

@@ -7,7 +7,7 @@ other weights, is not compiled again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from .plan import Plan, Saved, planned
 from .probe import Probe
 from .trace import graph_of, replay
 
-__all__ = ["run_compiled"]
+__all__ = ["Memo", "run_compiled"]
 
 _MOST_PLANS = 128
 _Key = tuple[Any, int, int, int, tuple[bool, ...], str | None]
@@ -46,6 +46,38 @@ class _Traced(NamedTuple):
     captured: list[Tensor]
     draws: list[Callable[[], Array]]  # how to draw
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
+
+
+class Memo:
+    """What is known of a step that always records the same: a layer's, which reads parameters.
+
+    owner: the parameters by name. With it a step is traced once for each set of shapes.
+    """
+
+    def __init__(self, owner: Mapping[str, Tensor | None]) -> None:
+        self._owner = owner
+        self._names: tuple[str, ...] | None = None  # of what the step captures
+        self._known: dict[Any, tuple[Graph, Plan]] = {}
+
+    def captured(self) -> list[Tensor] | None:
+        """What the step reads besides its inputs; None before it was traced."""
+        if self._names is None:
+            return None
+        found = [t for name in self._names if (t := self._owner.get(name)) is not None]
+        return found if len(found) == len(self._names) else None
+
+    def get(self, key: Any) -> tuple[Graph, Plan] | None:
+        return self._known.get(key)
+
+    def learn(self, key: Any, traced: _Traced, plan: Plan) -> None:
+        """Keep the plan, if all that the step captured are parameters."""
+        names = {id(t): name for name, t in self._owner.items() if t is not None}
+        if traced.draws or not all(id(t) in names for t in traced.captured):
+            return
+        self._names = tuple(names[id(t)] for t in traced.captured)
+        if len(self._known) >= _MOST_PLANS:
+            self._known.clear()
+        self._known[key] = traced.graph, plan
 
 
 class _Tracer:
@@ -92,32 +124,60 @@ def run_compiled(
     count: int,
     backend: str | None,
     probe: Probe | None = None,
+    memo: Memo | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The last states and every y (T, ...) of `count` steps; step takes and gives flat lists.
 
-    probe: gets a look into the step.
+    probe: gets a look into the step. memo: what is known of the step, if it is always the same.
     """
+    recording = CONTEXT.get().recording
+    captured = None if memo is None or probe is not None else memo.captured()
+    if memo is not None and captured is not None:
+        tensors = (*states, *inputs, *captured)
+        kept = memo.get(_memo_key(tensors, len(states), count, backend, recording))
+        if kept is not None:
+            return _recorded(tensors, *kept, len(states), len(inputs), None)
     traced = _trace(step, states, inputs)
     graph, carries = traced.graph, len(states)
     series = [*inputs, *_drawn(traced.draws, count)]
-    results = len(graph.outputs)
     if probe is not None:
         graph, taps = probe.insert(graph, carries, len(series))
         series += taps
     tensors = (*states, *series, *traced.captured)
-    recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
     key = (_fingerprint(graph), carries, len(series), count, needing, backend)
     plan = _kept_plan(key)
     if plan is None:
         _check_repeatable(traced, _trace(step, states, inputs))
         plan = _new_plan(key, graph)
-    attrs = {"plan": plan, "graph": graph, "xs": len(series)}
-    whole = record(_SCAN, tensors, attrs)
-    total = len(graph.outputs)
-    parts = [record(_PART, (whole,), {"position": k}) for k in range(total)]
+    if memo is not None and probe is None:
+        memo.learn(_memo_key(tensors, carries, count, backend, recording), traced, plan)
+    return _recorded(
+        tensors, graph, plan, carries, len(series), (probe, len(traced.graph.outputs))
+    )
+
+
+def _memo_key(
+    tensors: Sequence[Tensor], carries: int, count: int, backend: str | None, recording: bool
+) -> Any:
+    kinds = tuple([(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
+    return kinds, carries, count, backend, recording
+
+
+def _recorded(
+    tensors: tuple[Tensor, ...],
+    graph: Graph,
+    plan: Plan,
+    carries: int,
+    xs: int,
+    probed: tuple[Probe | None, int] | None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The run as one op, and its outputs taken apart."""
+    whole = record(_SCAN, tensors, {"plan": plan, "graph": graph, "xs": xs})
+    parts = [record(_PART, (whole,), {"position": k}) for k in range(len(graph.outputs))]
     for part, value in zip(parts[:carries], graph.outputs, strict=False):
         part.name = graph.names.get(value)
+    probe, results = probed or (None, len(parts))
     if probe is not None:
         probe.take(parts[results:])
     return parts[:carries], parts[carries:results]

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..context import scope
+from ..compiler.recorded import Memo
+from ..context import CONTEXT, scope
 from ..errors import ShapeError
 from ..functions import concatenate, dropout, squeeze, stack, swapaxes, unsqueeze, where
 from ..random import Rng
-from ..scan import check_lengths, scan
+from ..scan import check_backend, check_lengths, compiled_scan, scan
 from ..tensor import Array, Tensor, TensorLike
 from . import _checks
 from .cells import (
@@ -42,6 +44,9 @@ __all__ = ["GRU", "LSTM", "RNN"]
 Lengths = Sequence[int] | Array | None
 States = tuple[Tensor, ...]
 Step = Callable[[Any, Any], tuple[Any, Any]]
+
+_MEMOS: WeakKeyDictionary[Module, dict[Any, Memo]] = WeakKeyDictionary()
+"""What is known of the layers' steps; not in the layers, so that these can be copied."""
 
 
 class _Recurrent(Module):
@@ -176,6 +181,7 @@ class _Recurrent(Module):
         backend: str | None,
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers over x; the output and the final states, one tensor per state name."""
+        check_backend(backend, unroll)
         x = self._time_first(x)
         batched = x.ndim == 3
         if not batched:
@@ -218,19 +224,50 @@ class _Recurrent(Module):
                     state[k].named(f"{name}_{{t-1}}")
                     for name, state in zip(self.state_names, initial, strict=True)
                 )
-                final, ys = scan(
-                    self._step(suffix, unroll),
-                    carry,
-                    x,
-                    lengths=ends,
-                    reverse=direction == 1,
-                    unroll=unroll,
-                    backend=backend,
-                    record=recording_of(self, self._layer_name(layer, direction)),
-                )
+                seen = recording_of(self, self._layer_name(layer, direction))
+                if unroll or seen is not None or CONTEXT.get().tracer is not None:
+                    step = self._step(suffix, unroll)
+                    final, ys = scan(
+                        step,
+                        carry,
+                        x,
+                        lengths=ends,
+                        reverse=direction == 1,
+                        unroll=unroll,
+                        backend=backend,
+                        record=seen,
+                    )
+                else:
+                    final, ys = self._compiled(suffix, carry, x, ends, direction == 1, backend)
             finals.append(final)
             outputs.append(ys)
         return outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=-1)
+
+    def _compiled(
+        self,
+        suffix: str,
+        carry: States,
+        x: Tensor,
+        ends: Array | None,
+        reverse: bool,
+        backend: str | None,
+    ) -> tuple[States, Tensor]:
+        """One layer and direction; its step is traced once for inputs of the same shapes."""
+
+        def step(
+            state: Sequence[Tensor], x_t: Sequence[Tensor]
+        ) -> tuple[list[Tensor], list[Tensor]]:
+            after = self._advance(tuple(state), x_t[0], self._weights(suffix))
+            return list(after), [after[0]]
+
+        memos = _MEMOS.setdefault(self, {})
+        memo = memos.get((suffix, ends is None))
+        if memo is None:
+            memo = memos[suffix, ends is None] = Memo(self._parameters)
+        final, (ys,) = compiled_scan(
+            step, carry, [x], len(x), ends, reverse, backend, None, memo
+        )
+        return tuple(final), ys
 
     def _layer_scope(self, layer: int, direction: int) -> Any:
         if self.num_layers == 1 and not self.bidirectional:
