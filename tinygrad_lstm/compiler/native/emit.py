@@ -139,18 +139,30 @@ class Kernel:
                 continue
             if v in self._ping_pong() and v not in self._stacked and dense_rows:
                 continue
-            reserve("value", v, "row" if view.rows else "fixed", self._size(view))
+            reserve("value", v, "row" if view.rows else "fixed", self._row_stride(view))
         for k in self._ping_pong().values():
             view = layout.views[p.carried[k]]
             region = "row" if view.rows else "fixed"
-            reserve("ping", k, region, self._size(view))
-            reserve("pong", k, region, self._size(view))
+            reserve("ping", k, region, self._row_stride(view))
+            reserve("pong", k, region, self._row_stride(view))
         for v in dict.fromkeys(v for v, _ in p.products):
-            reserve("left", v, "kept", self._lines(v) * self._columns(v))
+            reserve("left", v, "kept", self._lines(v) * self._apart(self._columns(v)))
         for v in dict.fromkeys(v for _, v in p.products):
             size = len(self.products.panels(self._columns(v))) * self.products.width
             reserve("right", v, "kept", self._lines(v) * size)
         self._factors = bool(p.products)
+
+    def _row_stride(self, view: View) -> int:
+        """Numbers from row to row of a value with memory of its own."""
+        return self._apart(self._size(view))
+
+    def _apart(self, count: int) -> int:
+        """Rows of `count` numbers or more, such that several do not compete for a place in the cache.
+
+        Addresses that differ by a multiple of 1024 bytes do: one register more sets them apart.
+        """
+        padded = self.scalar.padded(count)
+        return padded + (0 if padded * self.scalar.bytes % 1024 else self.scalar.lanes)
 
     def _size(self, view: View) -> int:
         """Numbers of a row of a value with memory of its own."""
@@ -216,7 +228,7 @@ class Kernel:
         for (name, v), pointer in self._pointers.items():
             if name == "value":
                 view = layout.views[v]
-                row = self.scalar.padded(self._size(view))
+                row = self._row_stride(view)
                 self._homes[v] = (pointer, row, view.rows, self.scalar.name)
         self._series: list[tuple[int, str, str, str]] = []
         for k, v in enumerate(p.timed):
@@ -259,7 +271,7 @@ class Kernel:
         """Copy a carry in or out; arrays from outside (outer) hold all rows, side by side."""
         f, s = self.f, self.scalar
         count = math.prod(view.shape)
-        inner_row = s.padded(self._size(view))
+        inner_row = self._row_stride(view)
         with f.loop(self.R if view.rows else 1) as r:
             ends = []
             for pointer, is_outer in ((source, outer), (target, outer_target)):
@@ -313,7 +325,7 @@ class Kernel:
         for v, k in self._ping_pong().items():
             ping, pong = self._carry_slots[k]
             view = layout.views[p.carried[k]]
-            row = self.scalar.padded(self._size(view))
+            row = self._row_stride(view)
             s = self.scalar.name
             self._homes[p.carried[k]] = (f.load("ptr", ping, 8), row, view.rows, s)
             home = (f.load("ptr", pong, 8), row, view.rows, s)
@@ -496,6 +508,8 @@ class Kernel:
         for entry in group.entries:
             result = _apply(vectors, entry, [value(o) for o in entry.operands])
             if entry.out is not None:
+                if not result[1] and self.graph.spec(entry.out).dtype == bool:  # such as a or b
+                    result = vectors.compare("une", result[0], vectors.constant(0.0)), True
                 made[entry.out] = result
             place = targets.get(id(entry))
             if place is not None:
@@ -534,6 +548,8 @@ class Kernel:
         f, s = self.f, self.scalar
         typed, row, view = self._locate(stage.source)
         kind, pointer = typed.split()
+        if kind == "i8":
+            raise NotNative(f"{stage.name}: a reduction of flags")
         kept = len(view.shape) - stage.axes
         shape, (strides,) = _collapsed(view.shape[kept:], [view.strides[kept:]])
         if len(shape) > 1:
@@ -715,7 +731,7 @@ class Kernel:
                 a = f.at(kind, a, f.mul(line, view.strides[-2]))
             k = f.add(f.mul(f.add(at, r), lines), line)
             if side == "left":
-                self._copy_numbers(a, f.at(s.name, block, f.mul(k, columns)), columns)
+                self._copy_numbers(a, f.at(s.name, block, f.mul(k, self._apart(columns))), columns)
             else:
                 self._keep_in_panels(a, block, k, f.mul(self.capacity, lines), columns)
 
@@ -749,7 +765,8 @@ class Kernel:
                 lines = self._lines(left)
                 if lines != self._lines(right):
                     raise NotNative("matmul: factors of different depth")
-                name = self.products.add_outer(self._columns(left), self._columns(right))
+                rows, columns = self._columns(left), self._columns(right)
+                name = self.products.add_outer(rows, columns, self._apart(rows))
                 depth, capacity = f.mul(at, lines), f.mul(self.capacity, lines)
                 f.do(
                     f"call void @{name}(ptr {self._pointers['left', left]}, "
@@ -799,7 +816,7 @@ def _apply(
         chosen = flags[0] if flags[1] else vectors.compare("une", flags[0], vectors.constant(0.0))
         a, b = (vectors.number_of(x) if is_flags else x for x, is_flags in operands[1:])
         return vectors.select(chosen, a, b), False
-    if entry.name == "astype" and operands[0][1] and entry.attrs["dtype"] == np.bool_:
+    if entry.name == "astype" and entry.attrs["dtype"] == np.bool_:
         return operands[0]
     numbers = [vectors.number_of(x) if flags else x for x, flags in operands]
     if entry.name in _COMPARISONS:

@@ -92,7 +92,10 @@ class NativeLoop:
         arrays = {
             "carried": [np.ascontiguousarray(a) for a in carried],
             "timed": [_rows_together(a) for a in timed],
-            "invariants": list(invariants),
+            "invariants": [
+                np.ascontiguousarray(a) if v in self.layout.views else a  # a matrix has strides
+                for v, a in zip(p.invariants, invariants, strict=True)
+            ],
             "stacks": stacks,
             "finals": finals,
         }
