@@ -44,7 +44,7 @@ _LOG2_REST = {32: math.log(2) - 0.693359375, 64: 1.90821492927058770002e-10}
 _ROUND = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
 _MANTISSA = {32: 23, 64: 52}
 _ONE = {32: 0x3F800000, 64: 0x3FF0000000000000}
-_RANGE = {32: (-103.9, 88.8), 64: (-745.2, 709.8)}  # beyond, exp is 0 or infinite
+_RANGE = {32: (-104.0, 88.8), 64: (-745.2, 709.8)}  # beyond, exp is 0 or infinite
 _SIGMOID_END = {32: 88.0, 64: 708.0}  # 1 + e^end is finite still
 _TANH_END = {32: 9.1, 64: 19.1}  # beyond, tanh rounds to 1
 
