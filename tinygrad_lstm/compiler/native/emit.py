@@ -23,7 +23,7 @@ from .text import Function
 
 __all__ = ["Kernel"]
 
-HEAD = ("T", "first", "rows", "scratch", "capacity")
+HEAD = ("T", "first", "rows", "scratch", "capacity", "packed")
 """The first numbers that the function is given; then those of each array, as `Kernel.arrays`."""
 
 
@@ -32,7 +32,8 @@ class Kernel:
 
     arrays: for each number after the head, (list, position, what): of which array, and whether its
     "pointer" or a stride ("time", "0", "1") is meant, strides in numbers.
-    Scratch memory takes fixed + rows * per_row + capacity * per_kept numbers.
+    Scratch memory takes fixed + rows * per_row + capacity * per_kept numbers, one for each call.
+    `prepare` packs the matrices into memory for `packed` numbers, which all calls of `run` read.
     """
 
     def __init__(self, layout: Layout, host: Machine) -> None:
@@ -43,7 +44,8 @@ class Kernel:
         self.products = Products(host, self.scalar)
         self.schedule = Schedule(layout)
         self.arrays: list[tuple[str, int, str]] = []
-        self.fixed = self.per_row = self.per_kept = 0
+        self.fixed = self.per_row = self.per_kept = self.packed = 0
+        self.prepare = Function("void @prepare(ptr %args)")
         self.f = Function("void @run(ptr %args)")
         self._homes: dict[int, tuple[str, int, bool, str]] = {}  # root -> pointer, row, rows, kind
         self._stack_home: dict[int, tuple[str, int, bool, str]] = {}
@@ -53,7 +55,7 @@ class Kernel:
 
     def text(self) -> str:
         """The module."""
-        functions = [*self.products.functions.values(), self.f]
+        functions = [*self.products.functions.values(), self.prepare, self.f]
         used = "\n\n".join(map(str, functions))
         return "\n".join([*_declarations(used), used, self._host.attributes, ""])
 
@@ -66,10 +68,10 @@ class Kernel:
         """A pointer or stride handed in from outside."""
         entry = (group, position, what)
         if entry not in self._given:
-            self._given[entry] = self._argument(
-                len(HEAD) + len(self.arrays), "ptr" if what == "pointer" else "i64"
-            )
-            self.arrays.append(entry)
+            if entry not in self.arrays:
+                self.arrays.append(entry)
+            index = len(HEAD) + self.arrays.index(entry)
+            self._given[entry] = self._argument(index, "ptr" if what == "pointer" else "i64")
         return self._given[entry]
 
     # -- the function -------------------------------------------------------------------------
@@ -127,7 +129,8 @@ class Kernel:
         products = [s for s in self.schedule.stages if isinstance(s, Product)]
         for v in dict.fromkeys(s.right for s in products):
             depth, columns = self.graph.spec(v).shape
-            reserve("packed", v, "fixed", self.products.packed_size(depth, columns))
+            self._offsets["packed", v] = ("packed", self.packed)
+            self.packed += pad(self.products.packed_size(depth, columns))
         made_by_product = {s.out for s in products}
         for v in sorted(self.schedule.stored):
             if v in self.schedule.places:
@@ -181,34 +184,39 @@ class Kernel:
 
     def _find_memory(self) -> None:
         f = self.f
-        scratch = self._argument(3, "ptr")
+        scratch, packed = self._argument(3, "ptr"), self._argument(5, "ptr")
         rows = f.at(self.scalar.name, scratch, self.fixed)
         kept = f.at(self.scalar.name, rows, f.mul(self.R, self.per_row))
         self._pointers: dict[tuple[str, int], str] = {}
         for key, (region, offset) in self._offsets.items():
-            if region == "fixed":
-                self._pointers[key] = f.at(self.scalar.name, scratch, offset)
+            if region in ("fixed", "packed"):
+                start = scratch if region == "fixed" else packed
+                self._pointers[key] = f.at(self.scalar.name, start, offset)
             elif region == "row":
                 self._pointers[key] = f.at(self.scalar.name, rows, f.mul(self.R, offset))
             else:
                 self._pointers[key] = f.at(self.scalar.name, kept, f.mul(self.capacity, offset))
 
     def _pack_matrices(self) -> None:
-        f, p = self.f, self.program
-        for name, v in self._offsets:
+        """In a function of its own: once, for all threads."""
+        run, given = self.f, self._given
+        f = self.f = self.prepare
+        self._given = {}
+        packed = self._argument(5, "ptr")
+        for (name, v), (_, offset) in self._offsets.items():
             if name != "packed":
                 continue
             depth, columns = self.graph.spec(v).shape
             invariant, turned = self.layout.matrices[v]
-            k = p.invariants.index(invariant)
+            k = self.program.invariants.index(invariant)
             pack = self.products.pack(depth, columns)
             strides = [self._array("invariants", k, s) for s in "01"]
             first, second = reversed(strides) if turned else strides
             source = self._array("invariants", k, "pointer")
-            f.do(
-                f"call void @{pack}(ptr {source}, i64 {first}, i64 {second}, "
-                f"ptr {self._pointers['packed', v]})"
-            )
+            target = f.at(self.scalar.name, packed, offset)
+            f.do(f"call void @{pack}(ptr {source}, i64 {first}, i64 {second}, ptr {target})")
+        f.do("ret void")
+        self.f, self._given = run, given
 
     def _row_of(self, v: int) -> int:
         """Numbers from one row to the next in an array from outside."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from array import array as pointers
 from collections.abc import Sequence
@@ -10,18 +11,20 @@ import numpy as np
 
 from ...tensor import Array
 from ..program import Outcome, Program
-from .emit import Kernel
-from .layout import layout_of
 from . import memory
+from .emit import HEAD, Kernel
+from .layout import layout_of
 from .pool import allowed_threads, run_all
 from .schedule import Product
-
 from .target import load, machine
 
 __all__ = ["build"]
 
 _KEPT_ROWS = 128  # factors of weight gradients that are set aside before they are multiplied
+_LARGE_GRADIENTS = 1 << 19  # bytes; beyond, twice as many, for the gradients leave the cache
 _WORTH_A_THREAD = 2e6  # multiplications and additions
+_SMALL = 1 << 16  # bytes of scratch memory that are worth keeping
+_BYTES = np.dtype(np.uint8)
 
 
 def build(program: Program) -> NativeLoop:
@@ -34,26 +37,39 @@ class NativeLoop:
 
     def __init__(self, program: Program) -> None:
         host = machine()
-        self.layout = layout_of(program, host.vector_bytes)
-        self.kernel = Kernel(self.layout, host)
-        self.program = self.layout.program
-        self.run = load(self.kernel.text(), "run")
-        self.batch = self.layout.batch
-        graph = self.layout.graph
-        per_row = 0
+        self.layout = layout = layout_of(program, host.vector_bytes)
+        self.kernel = Kernel(layout, host)
+        self.program = p = layout.program
+        self.prepare, self.run = load(self.kernel.text(), ("prepare", "run"))
+        self.batch = layout.batch
+        self.dtype = layout.dtype
+        shapes = [spec.shape for spec in layout.graph.specs]
+        self._stack_shapes = [shapes[v] for v in p.stacks]
+        self._final_shapes = [shapes[v] for v in p.carried]
+        self._sum_shapes = [
+            layout.row_sums[v].shape if v in layout.row_sums else shapes[v] for v in p.sums
+        ]
+        self._sum_results = [shapes[v] for v in p.sums]
+        self._sums_apart = [self._is_apart(v) for v in p.sums]
+        self._product_shapes = [(shapes[a][-1], layout.padded(shapes[b][-1])) for a, b in p.products]
+        self._columns = [shapes[b][-1] for _, b in p.products]
+        self._work = self._work_per_row(shapes)
+        large = sum(map(math.prod, self._product_shapes)) * self.dtype.itemsize > _LARGE_GRADIENTS
+        self._kept_rows = _KEPT_ROWS * 2 if large else _KEPT_ROWS
+        self._dense = [v in layout.views for v in p.invariants]  # read row by row
+        self._spare: list[Array] = []  # scratch memory of runs that are over
+
+    def _is_apart(self, v: int) -> bool:
+        """Whether each thread has a sum of its own; else each has its own rows of one."""
+        return self.batch is None or v in self.layout.row_sums or not self.layout.views[v].rows
+
+    def _work_per_row(self, shapes: Sequence[tuple[int, ...]]) -> float:
+        """About how many multiplications a step takes for one row."""
+        work = 50.0 * sum(math.prod(shape[1:]) for shape in self._stack_shapes)
         for stage in self.kernel.schedule.stages:
             if isinstance(stage, Product):
-                per_row += math.prod(graph.spec(stage.right).shape)
-        for left, right in self.program.products:
-            per_row += graph.spec(left).shape[-1] * graph.spec(right).shape[-1]
-        self.work = per_row + 50 * sum(math.prod(s.shape[1:]) for s in self._specs())
-        self._shared = {
-            v for v in self.program.sums
-            if v not in self.layout.row_sums and not self.layout.views[v].rows
-        } if self.batch is not None else set()
-
-    def _specs(self) -> list:
-        return self.program.specs(self.program.stacks)
+                work += math.prod(shapes[stage.right])
+        return work + sum(map(math.prod, self._product_shapes))
 
     def __call__(
         self,
@@ -63,38 +79,31 @@ class NativeLoop:
         invariants: Sequence[Array],
     ) -> Outcome:
         """Run all steps."""
-        p, graph = self.program, self.layout.graph
-        dtype = self.layout.dtype
+        dtype, history = self.dtype, self.program.history
         stacks: list[Array] = []
-        for k, v in enumerate(p.stacks):
-            shape = graph.spec(v).shape
-            stacks.append(memory.array((steps + (k < p.history), *shape), dtype))
-        for stack, carry in zip(stacks[: p.history], carried, strict=False):
-            stack[0] = carry
-        finals = [
-            stacks[k][-1, ...] if k < p.history else np.empty(graph.spec(v).shape, dtype)
-            for k, v in enumerate(p.carried)
-        ]
+        finals: list[Array] = []
+        for k, shape in enumerate(self._stack_shapes):
+            stack = memory.array((steps + (k < history), *shape), dtype)
+            if k < history:
+                stack[0] = carried[k]
+                finals.append(stack[-1, ...])
+            stacks.append(stack)
+        for shape in self._final_shapes[history:]:
+            finals.append(np.empty(shape, dtype))
         rows = 1 if self.batch is None else self.batch
         threads = 1
-        if self.batch is not None and self.work * rows * steps > _WORTH_A_THREAD:
-            threads = max(1, min(allowed_threads(), rows))
-        sums = [np.zeros((threads, *self._sum_shape(v)), dtype) for v in p.sums]
-        products = [
-            memory.array(
-                (threads, graph.spec(a).shape[-1], self.layout.padded(graph.spec(b).shape[-1])),
-                dtype,
-            )
-            for a, b in p.products
-        ]
+        if rows > 1 and self.batch is not None and self._work * rows * steps > _WORTH_A_THREAD:
+            threads = min(allowed_threads(), rows)
+        sums = [np.zeros((threads, *shape), dtype) for shape in self._sum_shapes]
+        products = [memory.array((threads, *shape), dtype) for shape in self._product_shapes]
         for total in products:
             total.fill(0)
         arrays = {
-            "carried": [np.ascontiguousarray(a) for a in carried],
+            "carried": [np.ascontiguousarray(a) for a in carried[history:]],
             "timed": [_rows_together(a) for a in timed],
             "invariants": [
-                np.ascontiguousarray(a) if v in self.layout.views else a  # a matrix has strides
-                for v, a in zip(p.invariants, invariants, strict=True)
+                np.ascontiguousarray(a) if dense else a
+                for a, dense in zip(invariants, self._dense, strict=True)
             ],
             "stacks": stacks,
             "finals": finals,
@@ -103,75 +112,87 @@ class NativeLoop:
         return Outcome(
             finals,
             stacks,
-            [self._total(v, a) for v, a in zip(p.sums, sums, strict=True)],
-            [
-                _added(a)[:, : graph.spec(b).shape[-1]]
-                for a, (_, b) in zip(products, p.products, strict=True)
-            ],
+            [self._total(k, a) for k, a in enumerate(sums)],
+            [_added(a)[:, :n] for a, n in zip(products, self._columns, strict=True)],
         )
 
-    def _sum_shape(self, v: int) -> tuple[int, ...]:
-        made = self.layout.row_sums.get(v)
-        return self.layout.graph.spec(v).shape if made is None else made.shape
-
-    def _total(self, v: int, parts: Array) -> Array:
+    def _total(self, k: int, parts: Array) -> Array:
         """A sum over all threads."""
-        if v in self._shared:
-            whole = parts[0]  # every thread has the same
-        elif v not in self.layout.row_sums and self.batch is not None:
-            whole = parts[0]  # each thread wrote its own rows
-        else:
-            whole = _added(parts)
-        return whole.reshape(self.layout.graph.spec(v).shape)
+        v = self.program.sums[k]
+        several = len(parts) > 1 and v in self.layout.row_sums  # else all the same, or rows of one
+        return (_added(parts) if several else parts[0, ...]).reshape(self._sum_results[k])
 
     def _run(
         self,
         steps: int,
         rows: int,
         threads: int,
-        arrays: dict[str, list[Array]],
+        arrays: dict[str, Sequence[Array]],
         sums: list[Array],
         products: list[Array],
     ) -> None:
-        size = self.layout.dtype.itemsize
-        starts = [rows * k // threads for k in range(threads + 1)]
+        kernel, history = self.kernel, self.program.history
+        common: list[int] = []
+        own: list[tuple[int, str, int]] = []  # what differs from thread to thread
+        for group, k, what in kernel.arrays:
+            if group in ("sums", "products"):
+                own.append((len(common), group, k))
+                common.append(0)
+                continue
+            array = arrays[group][k - history if group == "carried" else k]
+            if what == "pointer":
+                common.append(_address(array))
+            else:
+                common.append(array.strides[what == "1"] // array.itemsize)
         calls: list[pointers[int]] = []
-        keep: list[object] = [arrays, sums, products]
+        packed = self._scratch(kernel.packed)
+        scratches = [packed]
+        weights = _address(packed)
+        weights += -weights % 64
         for thread in range(threads):
-            count = starts[thread + 1] - starts[thread]
-            capacity = max(1, _KEPT_ROWS // count) * count
-            kernel = self.kernel
-            need = kernel.fixed + count * kernel.per_row + capacity * kernel.per_kept
-            scratch = memory.array((need * size + 64,), np.dtype(np.uint8))
-            keep.append(scratch)
-            address = scratch.ctypes.data
-            numbers = pointers("q", [steps, starts[thread], count, address + -address % 64, capacity])
-            for group, position, what in kernel.arrays:
+            first, last = rows * thread // threads, rows * (thread + 1) // threads
+            count = last - first
+            capacity = max(1, self._kept_rows // count) * count
+            scratch = self._scratch(
+                kernel.fixed + count * kernel.per_row + capacity * kernel.per_kept
+            )
+            scratches.append(scratch)
+            start = _address(scratch)
+            head = (steps, first, count, start + -start % 64, capacity, weights)
+            numbers = pointers("q", head)
+            numbers.extend(common)
+            for place, group, k in own:
                 if group == "sums":
-                    whole = sums[position]
-                    alone = self._sums_apart(self.program.sums[position])
-                    array = whole[thread, ...] if alone else whole[0, ...]
-                elif group == "products":
-                    array = products[position][thread]
+                    part = sums[k][thread if self._sums_apart[k] else 0, ...]
                 else:
-                    array = arrays[group][position]
-                if what == "pointer":
-                    numbers.append(array.ctypes.data)
-                else:
-                    axis = 0 if what in ("time", "0") else 1
-                    numbers.append(array.strides[axis] // array.itemsize)
+                    part = products[k][thread]
+                numbers[place + len(HEAD)] = _address(part)
             calls.append(numbers)
+        self.prepare(calls[0].buffer_info()[0])
         run_all(self.run, [numbers.buffer_info()[0] for numbers in calls])
-        del keep
+        self._spare = [scratch for scratch in scratches if scratch.size < _SMALL]
 
-    def _sums_apart(self, v: int) -> bool:
-        """Whether each thread has a sum of its own; else each has its own rows of one."""
-        return self.batch is None or v in self.layout.row_sums or v in self._shared
+    def _scratch(self, count: int) -> Array:
+        """Memory for `count` numbers, and to align them."""
+        size = count * self.dtype.itemsize + 64
+        try:
+            spare = self._spare.pop()
+        except IndexError:
+            return memory.array((size,), _BYTES)
+        return spare if spare.size >= size else memory.array((size,), _BYTES)
+
+
+def _address(a: Array) -> int:
+    """Where the numbers begin; `a.ctypes.data`, four times as fast where that is possible."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(a))
+    except (TypeError, ValueError):  # read-only, empty, or with gaps
+        return a.ctypes.data
 
 
 def _rows_together(a: Array) -> Array:
     """(T, ...) with what belongs to one step side by side; any stride over time will do."""
-    if a.shape[0] == 0 or a[0].flags.c_contiguous:
+    if a.flags.c_contiguous or a.shape[0] == 0 or a[0].flags.c_contiguous:
         return a
     return np.ascontiguousarray(a)
 
@@ -181,5 +202,3 @@ def _added(parts: Array) -> Array:
     for part in parts[1:]:
         np.add(total, part, out=total)
     return total
-
-

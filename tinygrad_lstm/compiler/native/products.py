@@ -115,13 +115,13 @@ class Products:
         f.do("ret void")
         return name
 
-    def add_outer(self, rows: int, columns: int) -> str:
+    def add_outer(self, rows: int, columns: int, row_a: int) -> str:
         """C (rows, padded columns) += A^T P: void(A, P, C, depth, capacity).
 
-        A (depth, rows) lies row after row; P is packed with panels of `capacity` rows, of which
+        A (depth, rows) has rows `row_a` numbers apart; P is packed with panels of `capacity` rows, of which
         `depth` count.
         """
-        name = f"outer_{rows}x{columns}"
+        name = f"outer_{rows}x{columns}_{row_a}"
         if name in self.functions:
             return name
         f = Function(f"internal void @{name}(ptr %A, ptr %P, ptr %C, i64 %depth, i64 %capacity)")
@@ -132,7 +132,7 @@ class Products:
         sizes = [rows // blocks + (k < rows % blocks) for k in range(blocks)]
         widths = self.panels(columns)
         full = sum(w == self.host.vectors for w in widths)
-        strides = 1, rows, row_c
+        strides = 1, row_a, row_c
         panel = f.mul("%capacity", self.width)
 
         def over_rows(width: int, p: str | int) -> None:

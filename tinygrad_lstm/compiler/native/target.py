@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,11 @@ from .text import Scalar
 
 __all__ = ["Machine", "load", "machine"]
 
+Call = Callable[[int], None]
+"""A native function of one address; a call lets go of Python's lock."""
+
 _lock = Lock()
-_loaded: dict[str, tuple[Any, Callable[[Any], None]]] = {}
+_loaded: dict[str, tuple[Any, tuple[Call, ...]]] = {}
 
 
 class Machine(NamedTuple):
@@ -73,10 +76,10 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "tinygrad_lstm"
 
 
-def load(text: str, name: str) -> Callable[[Any], None]:
-    """The function `name` of a module of LLVM text, as void(ptr); compiled unless it was before.
+def load(text: str, names: Sequence[str]) -> tuple[Call, ...]:
+    """Functions void(ptr) of a module of LLVM text, by their names; compiled unless it was before.
 
-    A call releases Python's lock. Code is kept under the hash of its text and of the compiler's
+    Code is kept under the hash of its text and of the compiler's
     release; the text names the processor it is for.
     """
     release = f"{llvmlite.__version__} {llvm.llvm_version_info}"
@@ -84,8 +87,9 @@ def load(text: str, name: str) -> Callable[[Any], None]:
     with _lock:
         if key not in _loaded:
             engine = _engine(text, key)
-            address = engine.get_function_address(name)
-            _loaded[key] = engine, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+            kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+            functions = tuple(kind(engine.get_function_address(name)) for name in names)
+            _loaded[key] = engine, functions
         return _loaded[key][1]
 
 
