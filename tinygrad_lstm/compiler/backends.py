@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from . import numpy_backend
@@ -36,7 +36,12 @@ _NUMPY = Backend("numpy", numpy_backend.build, True)
 
 @cache
 def _has_compiler() -> bool:
-    return find_spec("llvmlite") is not None
+    """Whether there is an llvmlite new enough to read untyped pointers: Numba 0.62 brings one."""
+    try:
+        release = version("llvmlite")
+    except PackageNotFoundError:
+        return False
+    return tuple(int(part) for part in release.split(".")[:2]) >= (0, 45)
 
 
 def backend_named(name: str | None) -> Backend:
@@ -47,7 +52,7 @@ def backend_named(name: str | None) -> Backend:
         return _NUMPY
     if not _has_compiler():
         raise ImportError(
-            'backend="numba" needs the compiler that Numba brings: '
+            'backend="numba" needs the compiler that Numba 0.62 or newer brings: '
             "pip install 'tinygrad_lstm[fast]', or take backend=\"numpy\""
         )
     from .native.loop import build
