@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import Any
 
-__all__ = ["blas_threads"]
+__all__ = ["blas_threads", "blas_threads_now", "one_blas_thread"]
 
 
 @contextmanager
@@ -28,3 +31,50 @@ def blas_threads(count: int | None) -> Iterator[None]:
         return
     with threadpool_limits(count, user_api="blas"):
         yield
+
+
+@cache
+def _library() -> Any:
+    """NumPy's BLAS library as threadpoolctl knows it; None without either."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return found[0] if found else None
+
+
+def blas_threads_now() -> int | None:
+    """How many threads NumPy's BLAS library may use, which users set; None where nobody knows."""
+    library = _library()
+    return None if library is None else library.get_num_threads()
+
+
+_lock = Lock()
+_blocks = 0  # that are open, in all threads
+_before = 1
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Products on one thread in a `with` block: idle BLAS threads would go on spinning after it.
+
+    Costs a few microseconds. Several Python threads may be in such blocks at once.
+    """
+    global _blocks, _before
+    library = _library()
+    if library is None:
+        yield
+        return
+    with _lock:
+        if _blocks == 0:
+            _before = library.get_num_threads()
+            library.set_num_threads(1)
+        _blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if _blocks == 0:
+                library.set_num_threads(_before)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import kernels
 from ..tensor import Array
+from . import memory
 from .graph import Instruction
 from .program import Loop, Outcome, Program
 from .tidy import is_view
@@ -80,7 +81,7 @@ def build(program: Program) -> Loop:
     ) -> Outcome:
         stacks: list[Array] = []
         for k, (shape, dtype) in enumerate(kept.specs(kept.stacks)):
-            stacks.append(np.empty((steps + (k < program.history), *shape), dtype))
+            stacks.append(memory.array((steps + (k < program.history), *shape), dtype))
         initial = list(carried)
         for k in range(program.history):
             stacks[k][0] = carried[k]

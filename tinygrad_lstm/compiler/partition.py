@@ -31,9 +31,7 @@ class Parts(NamedTuple):
     invariants: tuple[int, ...]
 
 
-def partition(
-    graph: Graph, carries: int, xs: int, steps: int, over_time: bool = True
-) -> Parts:
+def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool = True) -> Parts:
     """Split a step's graph; `carries` and `xs` say how many of its inputs are which.
 
     over_time: take what depends on x_t alone out of the loop; if not, only what a loop over

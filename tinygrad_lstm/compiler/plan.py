@@ -51,7 +51,9 @@ def planned(
             RuntimeWarning,
             stacklevel=2,
         )
-        return Plan(graph, carries, xs, steps, needing, backend_named("numpy"))
+        plan = Plan(graph, carries, xs, steps, needing, backend_named("numpy"))
+        plan.instead_of = f"{chosen.name} has no form for this step ({error})"
+        return plan
 
 
 @dataclass
@@ -72,8 +74,11 @@ class Plan:
     """A compiled step: its passes' results, and the loops built from them.
 
     carries, xs: how many of the graph's inputs are carries and steps' inputs; the rest are
-    captured. needing: which inputs require a gradient.
+    captured. needing: which inputs require a gradient. instead_of: why NumPy runs it, where another
+    backend was to.
     """
+
+    instead_of: str | None = None
 
     def __init__(
         self,

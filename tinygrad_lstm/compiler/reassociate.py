@@ -19,7 +19,7 @@ _ADD = OPS["add"]
 
 
 def reassociate(graph: Graph, rank: Callable[[int], int]) -> Graph:
-    """In longer sums, add up the terms of each rank apart, then these sums, the lowest rank first."""
+    """In longer sums, add up the terms of each rank apart, then these, the lowest rank first."""
     readers = users(graph)
     producers = graph.producers()
 

@@ -20,6 +20,7 @@ from ..errors import GraphError
 from ..functions import stack
 from ..sweep import toposort
 from ..tensor import Array, Bundle, Op, Tensor, _describe, next_number, record
+from ..threads import one_blas_thread
 from .graph import Graph
 from .plan import Plan, Saved, planned
 from .probe import Probe
@@ -152,9 +153,7 @@ def run_compiled(
         plan = _new_plan(key, graph)
     if memo is not None and probe is None:
         memo.learn(_memo_key(tensors, carries, count, backend, recording), traced, plan)
-    return _recorded(
-        tensors, graph, plan, carries, len(series), (probe, len(traced.graph.outputs))
-    )
+    return _recorded(tensors, graph, plan, carries, len(series), (probe, len(traced.graph.outputs)))
 
 
 def _memo_key(
@@ -193,7 +192,7 @@ def _trace(
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
     tracer = _Tracer(since, [*before, *x_t])
-    with fresh_context(tracer):
+    with fresh_context(tracer), one_blas_thread():
         new, ys = step(before, x_t)
     ends = [*new, *ys]
     graph, captured = graph_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)

@@ -14,9 +14,7 @@ from .merge import last_axis_range, last_axis_slice
 
 __all__ = ["VIEWS", "join_slices", "join_sums", "split_slices", "views_again"]
 
-_ADD, _SCATTER, _CONCATENATE, _SUM = (
-    OPS[k] for k in ("add", "scatter", "concatenate", "sum")
-)
+_ADD, _SCATTER, _CONCATENATE, _SUM = (OPS[k] for k in ("add", "scatter", "concatenate", "sum"))
 VIEWS = frozenset(("getitem", "reshape", "transpose"))
 """Ops whose result shares memory with their input (getitem: with a basic index)."""
 
@@ -155,9 +153,7 @@ def _sums_of_products(graph: Graph) -> set[int]:
     return found
 
 
-def _split(
-    graph: Graph, whole: Instruction, slices: Sequence[Instruction]
-) -> Graph:
+def _split(graph: Graph, whole: Instruction, slices: Sequence[Instruction]) -> Graph:
     builder = Builder(graph)
     replaced: dict[int, int] = {}
     width = graph.spec(whole.out).shape[-1]

@@ -7,9 +7,9 @@ side and never wait for each other within a sequence.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
@@ -160,7 +160,7 @@ class Kernel:
         return self._apart(self._size(view))
 
     def _apart(self, count: int) -> int:
-        """Rows of `count` numbers or more, such that several do not compete for a place in the cache.
+        """Rows of `count` numbers or more, such that several do not compete for the cache.
 
         Addresses that differ by a multiple of 1024 bytes do: one register more sets them apart.
         """
@@ -503,7 +503,7 @@ class Kernel:
         made: dict[int, tuple[str, bool]] = {}
 
         def value(operand: Operand) -> tuple[str, bool]:
-            if isinstance(operand, float):
+            if not isinstance(operand, View):
                 return vectors.constant(operand), False
             if operand.root in made:
                 return made[operand.root]
@@ -714,11 +714,12 @@ class Kernel:
         """Set this step's factors aside; multiply when there is room for no more."""
         if not self._factors:
             return
-        f, s, p = self.f, self.scalar, self.program
+        f, products = self.f, self.program.products
         at = f.load("i64", position, 8)
-        for side, values in (("left", [a for a, _ in p.products]), ("right", [b for _, b in p.products])):
-            for v in dict.fromkeys(values):
-                self._keep(side, v, at)
+        for v in dict.fromkeys(left for left, _ in products):
+            self._keep("left", v, at)
+        for v in dict.fromkeys(right for _, right in products):
+            self._keep("right", v, at)
         count = f.add(at, self.R)
         f.do(f"store i64 {count}, ptr {position}")
         full = f.let(f"icmp sgt i64 {f.add(count, self.R)}, {self.capacity}")
@@ -797,9 +798,7 @@ def _collapsed(
     steps: list[list[int]] = [[] for _ in strides]
     for k in axes:
         now = [s[k] for s in strides]
-        if sizes and all(
-            step[-1] == one * shape[k] for step, one in zip(steps, now, strict=True)
-        ):
+        if sizes and all(step[-1] == one * shape[k] for step, one in zip(steps, now, strict=True)):
             sizes[-1] *= shape[k]
             for step, one in zip(steps, now, strict=True):
                 step[-1] = one
@@ -845,9 +844,7 @@ def _within(vectors: Vectors, a: str, low: float | None, high: float | None) -> 
 
 
 def _clip(vectors: Vectors, a: str, low: float | None, high: float | None) -> str:
-    return vectors.clamp(
-        a, -math.inf if low is None else low, math.inf if high is None else high
-    )
+    return vectors.clamp(a, -math.inf if low is None else low, math.inf if high is None else high)
 
 
 def _pow(vectors: Vectors, entry: Entry, numbers: Sequence[str]) -> str:
@@ -886,14 +883,14 @@ _NUMERIC: dict[str, Callable[..., str]] = {
 }
 
 
+_CALL = re.compile(r"call (?:reassoc )?([^@()]+) @(llvm\.[\w.]+)\(([^()]*)\)")
+_VALUE = re.compile(r" (?:%[\w.]+|0x[0-9A-F]+|<[^<>]*0x[^<>]*>|zeroinitializer)(?=,|$)")
+
+
 def _declarations(text: str) -> list[str]:
     """A line for every function of LLVM's that the text calls."""
-    import re
-
     found: dict[str, str] = {}
-    for result, name, arguments in re.findall(
-        r"call (?:reassoc )?([^@()]+) @(llvm\.[\w.]+)\(([^()]*)\)", text
-    ):
-        kinds = re.sub(r" (?:%[\w.]+|0x[0-9A-F]+|<[^<>]*0x[^<>]*>|zeroinitializer)(?=,|$)", "", arguments)
+    for result, name, arguments in _CALL.findall(text):
+        kinds = _VALUE.sub("", arguments)
         found[name] = f"declare {result} @{name}({kinds})"
     return list(found.values())

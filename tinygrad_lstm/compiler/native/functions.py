@@ -1,7 +1,7 @@
 """exp, tanh, sigmoid and the like on vectors, as LLVM text.
 
-exp(x) = 2^n e^r with x = n log 2 + r and |r| <= log(2) / 2, and e^r - 1 - r = r^2 q(r), where q is a
-polynomial that interpolates at Chebyshev's points: relative errors below 1e-9 (degree 5, float32)
+exp(x) = 2^n e^r with x = n log 2 + r and |r| <= log(2) / 2, and e^r - 1 - r = r^2 q(r), where q is
+a polynomial that interpolates at Chebyshev's points: relative errors below 1e-9 (degree 5, float32)
 and 1e-20 (degree 11, float64). n is found by adding a number so large that rounding leaves the
 integer in the last bits, where a shift makes it an exponent; a NaN goes through unharmed.
 """

@@ -48,8 +48,9 @@ class View(NamedTuple):
 
     def is_dense(self) -> bool:
         """Whether its numbers lie side by side."""
+        expected = dense(self.shape)
         return all(
-            n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense(self.shape), strict=True)
+            n == 1 or s == e for n, s, e in zip(self.shape, self.strides, expected, strict=True)
         )
 
 
@@ -269,9 +270,7 @@ class Layout:
             if rows and axes[0] != 0:
                 raise NotNative("a transpose of the batch")
             order = [a - 1 for a in axes[1:]] if rows else axes
-            return source._replace(
-                shape=row, strides=tuple(source.strides[a] for a in order)
-            )
+            return source._replace(shape=row, strides=tuple(source.strides[a] for a in order))
         if name == "broadcast_to":
             return self._broadcast(source, out)
         return self._indexed(i.attrs["index"], source)
@@ -283,9 +282,7 @@ class Layout:
         missing = len(whole) - len(source.shape)
         old = (*(1,) * missing, *source.shape)
         strides = (*(0,) * missing, *source.strides)
-        spread = tuple(
-            s if n == m else 0 for s, n, m in zip(strides, old, whole, strict=True)
-        )
+        spread = tuple(s if n == m else 0 for s, n, m in zip(strides, old, whole, strict=True))
         return source._replace(shape=whole, strides=spread)
 
     def _indexed(self, index: Any, source: View) -> View:
@@ -300,7 +297,7 @@ class Layout:
             where = where + (np.arange(n) * stride).reshape(shape)
         if source.rows:
             step = int(where.max(initial=0)) + 1
-            where = where + step * np.arange(self.batch).reshape(-1, *[1] * where.ndim)
+            where = where + step * np.arange(self.batch or 1).reshape(-1, *[1] * where.ndim)
             taken = where[index]
             if taken.ndim == 0 or taken.shape[0] != self.batch:
                 raise NotNative("an index into the batch")

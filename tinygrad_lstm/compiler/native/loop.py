@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...tensor import Array
+from .. import memory
 from ..program import Outcome, Program
-from . import memory
 from .emit import HEAD, Kernel
 from .layout import layout_of
 from .pool import allowed_threads, run_all
@@ -51,8 +51,11 @@ class NativeLoop:
         ]
         self._sum_results = [shapes[v] for v in p.sums]
         self._sums_apart = [self._is_apart(v) for v in p.sums]
-        self._product_shapes = [(shapes[a][-1], layout.padded(shapes[b][-1])) for a, b in p.products]
         self._columns = [shapes[b][-1] for _, b in p.products]
+        self._product_shapes = [
+            (shapes[a][-1], layout.padded(n))
+            for (a, _), n in zip(p.products, self._columns, strict=True)
+        ]
         self._work = self._work_per_row(shapes)
         large = sum(map(math.prod, self._product_shapes)) * self.dtype.itemsize > _LARGE_GRADIENTS
         self._kept_rows = _KEPT_ROWS * 2 if large else _KEPT_ROWS
@@ -185,7 +188,7 @@ class NativeLoop:
 def _address(a: Array) -> int:
     """Where the numbers begin; `a.ctypes.data`, four times as fast where that is possible."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(a))
+        return ctypes.addressof(ctypes.c_char.from_buffer(a))  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):  # read-only, empty, or with gaps
         return a.ctypes.data
 

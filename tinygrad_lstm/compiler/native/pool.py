@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
+from ...threads import blas_threads_now
+
 __all__ = ["allowed_threads", "run_all"]
 
 _tasks: SimpleQueue[tuple[Callable[[Any], None], Any, Any]] = SimpleQueue()
@@ -19,29 +21,17 @@ _lock = Lock()
 @cache
 def _cores() -> int:
     """Cores this process may use, or what OMP_NUM_THREADS says if that is less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return max(1, min(cores, int(given))) if given.isdigit() else cores
 
 
-@cache
-def _blas_limit() -> Callable[[], int] | None:
-    """How to ask NumPy's BLAS library for its number of threads, which users set by threadpoolctl.
-
-    None without threadpoolctl, or for a library it does not know.
-    """
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    return found[0].get_num_threads if found else None
-
-
 def allowed_threads() -> int:
     """How many threads a loop may use now."""
-    limit = _blas_limit()
-    return _cores() if limit is None else max(1, min(_cores(), limit()))
+    limit = blas_threads_now()
+    return _cores() if limit is None else max(1, min(_cores(), limit))
 
 
 def run_all(function: Callable[[Any], None], arguments: Sequence[Any]) -> None:

@@ -118,8 +118,8 @@ class Products:
     def add_outer(self, rows: int, columns: int, row_a: int) -> str:
         """C (rows, padded columns) += A^T P: void(A, P, C, depth, capacity).
 
-        A (depth, rows) has rows `row_a` numbers apart; P is packed with panels of `capacity` rows, of which
-        `depth` count.
+        A (depth, rows) has rows `row_a` numbers apart; P is packed with panels of `capacity` rows,
+        of which `depth` count.
         """
         name = f"outer_{rows}x{columns}_{row_a}"
         if name in self.functions:
@@ -172,9 +172,7 @@ class Products:
         name = self._block(rows, vectors, panels, strides, add)
         packed = f.at(self.scalar.name, "%P", f.mul(p, panel))
         result = f.at(self.scalar.name, c, f.mul(p, self.width))
-        f.do(
-            f"call void @{name}(ptr {a}, ptr {packed}, ptr {result}, i64 {depth}, i64 {panel})"
-        )
+        f.do(f"call void @{name}(ptr {a}, ptr {packed}, ptr {result}, i64 {depth}, i64 {panel})")
 
     def _block(
         self, rows: int, vectors: int, panels: int, strides: tuple[int, int, int], add: bool

@@ -76,7 +76,9 @@ class Function:
 
     def at(self, kind: str, pointer: str, index: str | int) -> str:
         """The address of pointer[index]."""
-        return pointer if index == 0 else self.let(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
+        if index == 0:
+            return pointer
+        return self.let(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
 
     def load(self, kind: str, pointer: str, align: int) -> str:
         return self.let(f"load {kind}, ptr {pointer}, align {align}")

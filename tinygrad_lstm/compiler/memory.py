@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...tensor import Array
+from ..tensor import Array
 
 __all__ = ["array"]
 
