@@ -5,14 +5,19 @@ Unseeded at the start, as NumPy's; `manual_seed` makes everything that follows r
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 __all__ = ["Rng", "default_rng", "manual_seed", "resolve_rng"]
 
-Rng = np.random.Generator | int | None
-"""What an `rng` argument takes: a generator, a seed, or None for the default generator."""
+if TYPE_CHECKING:
+    Rng = np.random.Generator | int | None
+    """What an `rng` argument takes: a generator, a seed, or None for the default generator."""
+else:
+    Rng = Any  # np.random, which takes as long to load as all of this package, only when used
 
-_default = np.random.default_rng()
+_default: np.random.Generator | None = None
 
 
 def manual_seed(seed: int) -> np.random.Generator:
@@ -24,13 +29,16 @@ def manual_seed(seed: int) -> np.random.Generator:
 
 def default_rng() -> np.random.Generator:
     """The generator in force. Ask each time: `manual_seed` replaces it."""
+    global _default
+    if _default is None:
+        _default = np.random.default_rng()
     return _default
 
 
 def resolve_rng(rng: Rng) -> np.random.Generator:
     """The generator an `rng` argument stands for; an integer starts a new one."""
     if rng is None:
-        return _default
+        return default_rng()
     return rng if isinstance(rng, np.random.Generator) else _seeded(rng, "rng")
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
+import stat
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -140,14 +139,14 @@ def _array(path: str, name: str, entry: Mapping[str, Any]) -> Array:
 def _replace(path: str, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all."""
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+    temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if os.path.isfile(path):
-            shutil.copymode(path, temporary)
+            os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
         os.replace(temporary, path)
     except BaseException as error:
         if os.path.exists(temporary):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from . import numpy_backend
@@ -37,6 +36,8 @@ _NUMPY = Backend("numpy", numpy_backend.build, True)
 @cache
 def _has_compiler() -> bool:
     """Whether there is an llvmlite new enough to read untyped pointers: Numba 0.62 brings one."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to load
+
     try:
         release = version("llvmlite")
     except PackageNotFoundError:
