@@ -38,6 +38,7 @@ from .cells import (
 )
 from .module import Module
 from .record import Seen, recording, recording_of
+from .streaming import Streaming
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -171,6 +172,15 @@ class _Recurrent(Module):
         frozen weights too. Raises ValueError in a call whose steps have no tensor of that name.
         """
         return recording(self, names, grads)
+
+    def streaming(self, batch: int | None = None, *, backend: str | None = None) -> Streaming:
+        """For inference as inputs come: `y_t, state = step(x_t, state)`, microseconds a call.
+
+        batch: how many sequences side by side, x_t (B, input_size); None: x_t (input_size,).
+        backend: as in `scan`. See `Streaming`. Raises ValueError for a bidirectional layer.
+        """
+        check_backend(backend, False)
+        return Streaming(self, batch, backend)
 
     def _run(
         self,

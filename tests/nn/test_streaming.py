@@ -1,0 +1,198 @@
+"""Layers and steps for one input at a time: the numbers of the whole sequence, nothing recorded."""
+
+from __future__ import annotations
+
+import tracemalloc
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_lstm as tg
+from tinygrad_lstm import nn, optim
+from tinygrad_lstm.compiler.backends import BACKENDS
+
+T, I, H = 6, 3, 5  # noqa: E741 - the equations' name
+LAYERS: dict[str, Any] = {
+    "LSTM": lambda dtype: nn.LSTM(I, H, dtype=dtype, rng=0),
+    "LSTM with all": lambda dtype: nn.LSTM(I, H, 2, peephole=True, proj_size=2, dtype=dtype, rng=0),
+    "GRU": lambda dtype: nn.GRU(I, H, 2, dtype=dtype, rng=0),
+    "RNN without bias": lambda dtype: nn.RNN(I, H, nonlinearity="relu", bias=False, dtype=dtype),
+}
+
+
+def series(batch: int | None, dtype: Any = np.float64) -> np.ndarray:
+    shape = (T, I) if batch is None else (T, batch, I)
+    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+
+
+def leaves(state: Any) -> tuple[Any, ...]:
+    return state if isinstance(state, tuple) else (state,)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [None, 1, 4])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_step_by_step_gives_what_the_sequence_gives(
+    kind: str, batch: int | None, backend: str
+) -> None:
+    layer = LAYERS[kind](np.float64)
+    x = series(batch)
+    _, start = layer(x[:2])  # not zeros
+    y, last = layer(x, start)
+    step = layer.streaming(batch, backend=backend)
+    state: Any = start.data if isinstance(start, tg.Tensor) else tuple(s.data for s in start)
+    outputs = []
+    for x_t in x:
+        y_t, state = step(x_t, state)
+        outputs.append(y_t)
+    np.testing.assert_allclose(outputs, y.data, rtol=1e-12, atol=1e-14)
+    for found, expected in zip(leaves(state), leaves(last), strict=True):
+        np.testing.assert_allclose(found, expected.data, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_float32_stays_float32(kind: str) -> None:
+    layer = LAYERS[kind](np.float32)
+    x = series(2, np.float32)
+    y, _ = layer(x)
+    step, state, outputs = layer.streaming(2), None, []
+    for x_t in x:
+        y_t, state = step(x_t, state)
+        outputs.append(y_t)
+    assert all(a.dtype == np.float32 for a in (*outputs, *leaves(state)))
+    np.testing.assert_allclose(outputs, y.data, rtol=1e-5, atol=1e-6)
+
+
+def test_plain_arrays_are_taken_in_the_dtype_of_the_weights() -> None:
+    step, x = nn.GRU(I, H, rng=0).streaming(), series(None)
+    np.testing.assert_array_equal(step(x[0])[0], step(x[0].astype(np.float32))[0])
+
+
+def test_results_are_the_callers_own() -> None:
+    step = nn.LSTM(I, H, rng=0).streaming()
+    x = series(None, np.float32)
+    y, (h, c) = step(x[0])
+    before = y.copy(), h.copy(), c.copy()
+    step(x[1], (h, c))
+    for now, then in zip((y, h, c), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    y[...] = 0.0
+    np.testing.assert_array_equal(h, before[1])
+    again, _ = step(x[0])  # no state: zeros, not what the last call left
+    np.testing.assert_array_equal(again, before[0])
+
+
+def test_inputs_may_be_strided_read_only_lists_and_tensors() -> None:
+    step = nn.GRU(I, H, rng=0).streaming(2)
+    x = np.random.default_rng(0).normal(size=(2, I)).astype(np.float32)
+    expected, h = step(x)
+    wide = np.zeros((4, 2 * I), np.float32)
+    wide[::2, ::2] = x
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    for given in (wide[::2, ::2], fixed, x.tolist(), tg.tensor(x, requires_grad=True)):
+        y, _ = step(given)
+        np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(step(x, tg.tensor(h))[0], step(x, h)[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_new_weights_are_seen_after_refresh_and_not_before(backend: str) -> None:
+    lstm = nn.LSTM(I, H, rng=0, dtype=np.float64)
+    step, x = lstm.streaming(backend=backend), series(None)
+    old, _ = step(x[0])
+    y, _ = lstm(x)
+    (y**2).sum().backward()
+    optim.SGD(lstm.parameters(), lr=1.0).step()
+    np.testing.assert_array_equal(step(x[0])[0], old)
+    step.refresh()
+    new, _ = step(x[0])
+    assert np.abs(new - old).max() > 0.01
+    np.testing.assert_allclose(new, lstm(x)[0].data[0], rtol=1e-12)
+
+
+def test_dropout_between_layers_is_left_out() -> None:
+    lstm = nn.LSTM(I, H, 2, dropout=0.5, rng=0, dtype=np.float64)
+    x = series(None)
+    y, _ = lstm.streaming()(x[0])
+    np.testing.assert_allclose(y, lstm.eval()(x)[0].data[0], rtol=1e-12)
+
+
+def test_a_call_keeps_no_memory_and_needs_little() -> None:
+    step = nn.LSTM(I, H, rng=0).streaming()
+    x = series(None, np.float32)
+    _, state = step(x[0])
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            step(x[0], state)
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(50):
+            step(x[0], state)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200
+    assert peak - before < 1500  # three small arrays and what Python calls with
+
+
+def test_threads_can_share_a_step() -> None:
+    gru = nn.GRU(I, 64, rng=0)
+    step = gru.streaming()
+    inputs = np.random.default_rng(0).normal(size=(4, 40, I)).astype(np.float32)
+    found: dict[int, Any] = {}
+
+    def read(k: int) -> None:
+        state = None
+        for x_t in inputs[k]:
+            _, state = step(x_t, state)
+        found[k] = state
+
+    threads = [Thread(target=read, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(4):
+        np.testing.assert_allclose(found[k], gru(inputs[k])[1].data, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda s: s(np.zeros((2, I + 1), "f4")), tg.ShapeError, r"x_t must be \(2, 3\)"),
+        (lambda s: s(np.zeros(I, "f4")), tg.ShapeError, r"LSTM: x_t must be .* got \(3,\)"),
+        (
+            lambda s: s(tg.tensor(np.zeros((2, I)))),
+            tg.DTypeError,
+            "x_t is float64, the parameters are float32",
+        ),
+        (lambda s: s(np.zeros((2, I), "f4"), np.zeros((1, 2, H), "f4")), TypeError, r"\(h, c\)"),
+        (
+            lambda s: s(
+                np.zeros((2, I), "f4"), (np.zeros((1, 2, H), "f4"), np.zeros((2, H), "f4"))
+            ),
+            tg.ShapeError,
+            r"c must be \(1, 2, 5\), got \(2, 5\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_an_error(call: Any, error: type[Exception], message: str) -> None:
+    step = nn.LSTM(I, H, rng=0).streaming(2)
+    with pytest.raises(error, match=message):
+        call(step)
+
+
+def test_a_reverse_direction_cannot_be_streamed() -> None:
+    with pytest.raises(ValueError, match="reverse direction starts at the end"):
+        nn.LSTM(I, H, bidirectional=True).streaming()
+
+
+def test_a_batch_is_a_positive_number() -> None:
+    with pytest.raises(ValueError, match="batch must be a positive integer, got 0"):
+        nn.RNN(I, H).streaming(0)
+    with pytest.raises(ValueError, match="backend: expected None or one of"):
+        nn.RNN(I, H).streaming(backend="cuda")

@@ -1,0 +1,65 @@
+"""One native step at a time, on memory that stays where it is: nothing to prepare at a call."""
+
+from __future__ import annotations
+
+from array import array as numbers
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from ...tensor import Array
+from ..program import Program
+from .emit import Kernel
+from .layout import layout_of
+from .target import load, machine
+
+__all__ = ["NativeStep"]
+
+
+class NativeStep:
+    """A program without sums or products over time, run for one step.
+
+    Raises NotNative naming the op that has no native form.
+    """
+
+    def __init__(self, program: Program) -> None:
+        host = machine()
+        layout = layout_of(program, host.vector_bytes)
+        self._kernel = kernel = Kernel(layout, host)
+        self._prepare, self._run = load(kernel.text(), ("prepare", "run"))
+        self._rows = rows = 1 if layout.batch is None else layout.batch
+        size = layout.dtype.itemsize
+        self._scratch = _Aligned((kernel.fixed + rows * kernel.per_row) * size)
+        self._packed = _Aligned(kernel.packed * size)
+
+    def bind(
+        self, stacks: Sequence[Array], timed: Sequence[Array], invariants: Sequence[Array]
+    ) -> Callable[[], None]:
+        """The step on these arrays, for all calls to come; packs the matrices of the invariants.
+
+        stacks (1, ...) are written, those with a history (2, ...) from row 0 to row 1; timed
+        (1, ...) are read. All but the first axis of each lie side by side.
+        """
+        arrays = {"stacks": stacks, "timed": timed, "invariants": invariants}
+        head = (1, 0, self._rows, self._scratch.address, self._rows, self._packed.address)
+        given = numbers("q", head)
+        for group, k, what in self._kernel.arrays:
+            a = arrays[group][k]
+            if what == "pointer":
+                given.append(a.ctypes.data)
+            else:
+                given.append(a.strides[what == "1"] // a.itemsize)
+        self._kept = given, arrays
+        address = given.buffer_info()[0]
+        self._prepare(address)
+        return partial(self._run, address)
+
+
+class _Aligned:
+    """Memory that starts where a vector register's would."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = np.empty(size + 64, np.uint8)
+        start = self._memory.ctypes.data
+        self.address = start + -start % 64

@@ -1,0 +1,135 @@
+"""One step of a scan, for new inputs as they come: traced and planned once, then run on buffers.
+
+A call writes into the buffers, runs, and reads from them; the captured tensors are read, and what
+depends on them alone is computed, only when asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..errors import GraphError
+from ..tensor import Array, Tensor
+from . import numpy_backend
+from .backends import Backend, NotNative, backend_named
+from .plan import Plan
+from .recorded import _check_repeatable, _trace
+
+__all__ = ["SingleStep"]
+
+_STEPWISE = Backend("numpy", numpy_backend.build, over_time=False)
+
+
+class SingleStep:
+    """`step`, compiled for inference; takes and gives flat lists of tensors.
+
+    states, inputs: examples of the carry and of x_t. histories: buffers (2, ...) for the carries,
+    of which each (...) lies side by side; made here by default.
+    before, inputs: where to write the carry and x_t. after, outputs: where `run` leaves the new
+    carry and y_t, until it is called again. Not for two threads at once.
+    Raises GraphError for a step that draws random numbers or is not repeatable; warns where a
+    backend has no form for the step, which then runs with NumPy.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+        states: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        backend: str | None,
+        histories: Sequence[Array] | None = None,
+    ) -> None:
+        name = backend_named(backend).name
+        series = [Tensor(t._data[np.newaxis]) for t in inputs]
+        traced = _trace(step, states, series)
+        if traced.draws:
+            raise GraphError(
+                "step: draws random numbers, and a step compiled for inference must not: call "
+                "eval() on the model, or give them as x_t"
+            )
+        _check_repeatable(traced, _trace(step, states, series))
+        graph, carries = traced.graph, len(states)
+        self._captured = traced.captured
+        self._plan = Plan(graph, carries, len(inputs), 1, [False] * len(graph.inputs), _STEPWISE)
+        self._make_buffers(series, histories)
+        self._native = None
+        if name == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
+            self._build_native()
+        self._call: Callable[[], None] = self._call_numpy
+        self.refresh()
+
+    def _make_buffers(self, series: Sequence[Tensor], histories: Sequence[Array] | None) -> None:
+        program, before = self._plan.forward, self._plan.parts.before
+        stacks = [
+            np.zeros((1 + (k < program.history), *shape), dtype)
+            for k, (shape, dtype) in enumerate(program.specs(program.stacks))
+        ]
+        if histories is not None:
+            stacks[: program.history] = histories
+        self._stacks = stacks
+        place = {v: s[-1, ...] for v, s in zip(program.stacks, stacks, strict=True)}
+        outputs = program.graph.outputs
+        self.before = [s[0, ...] for s in stacks[: program.history]]
+        self.after = [place[v] for v in outputs[: program.history]]
+        self.outputs = [place[v] for v in outputs[program.history :]]
+        given = before.inputs[: len(series)]
+        whole = {v: np.array(t._data) for v, t in zip(given, series, strict=True)}
+        self.inputs = [whole[v][0, ...] for v in given]
+        moving = before.depending_on(given)
+        self._ahead = [i for i in before.instructions if i.out in moving]
+        self._values = {**before.constants, **whole}
+        self._timed = [
+            whole[v] if v in whole else np.empty(*before.spec(v)) for v in self._plan.parts.timed
+        ]
+        self._copied = [
+            (v, a) for v, a in zip(self._plan.parts.timed, self._timed, strict=True)
+            if v not in whole
+        ]  # fmt: skip
+
+    def _build_native(self) -> None:
+        from .native.single import NativeStep
+
+        try:
+            self._native = NativeStep(self._plan.forward)
+        except NotNative as error:
+            warnings.warn(
+                f"step: the numba backend has no form for this step ({error}); it runs with "
+                'numpy. backend="numpy" says so without this warning',
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def refresh(self) -> None:
+        """Read the captured tensors again."""
+        before = self._plan.parts.before
+        values = self._values
+        captured = before.inputs[len(self.inputs) :]
+        values.update((v, t._data) for v, t in zip(captured, self._captured, strict=True))
+        each_time = {i.out for i in self._ahead}
+        for i in before.instructions:
+            if i.out not in each_time:
+                values[i.out] = np.asarray(i.op.forward(*[values[v] for v in i.inputs], **i.attrs))
+        # copies: what is packed and what is not must be of the same moment
+        values.update((v, np.array(values[v], order="C")) for v in self._plan.parts.invariants)
+        self._invariants = [values[v] for v in self._plan.parts.invariants]
+        if self._native is not None:
+            self._call = self._native.bind(self._stacks, self._timed, self._invariants)
+
+    def run(self) -> None:
+        """From `before` and `inputs` to `after` and `outputs`."""
+        if self._ahead:
+            values = self._values
+            for i in self._ahead:
+                values[i.out] = np.asarray(i.op.forward(*[values[v] for v in i.inputs], **i.attrs))
+            for v, timed in self._copied:
+                timed[...] = values[v]
+        self._call()
+
+    def _call_numpy(self) -> None:
+        _, stacks, _, _ = self._plan.run_forward(1, self.before, self._timed, self._invariants)
+        for buffer, made in zip(self._stacks, stacks, strict=True):
+            buffer[...] = made
