@@ -27,7 +27,7 @@ def is_view(instruction: Instruction | None) -> bool:
         return True
     index = instruction.attrs["index"]
     parts = index if isinstance(index, tuple) else (index,)
-    return all(p is Ellipsis or isinstance(p, slice | int) for p in parts)
+    return all(p is None or p is Ellipsis or isinstance(p, slice | int) for p in parts)
 
 
 def join_slices(graph: Graph) -> Graph:
