@@ -66,8 +66,14 @@ def _block(size: int) -> Array:
 
 
 def _give_back(block: Array) -> None:
+    """Keep the block; or let it go while the lock is taken, perhaps by this very thread.
+
+    For the garbage collector may call this at any time.
+    """
     global _kept
-    with _lock:
+    if not _lock.acquire(blocking=False):
+        return
+    try:
         _free.setdefault(block.size, []).append(block)
         _free.move_to_end(block.size)
         _kept += block.size
@@ -78,3 +84,5 @@ def _give_back(block: Array) -> None:
                 _kept -= size
             if not blocks:
                 del _free[size]
+    finally:
+        _lock.release()
