@@ -33,7 +33,7 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]):
 def test_without_a_command_it_lists_the_commands(capsys: pytest.CaptureFixture[str]):
     assert main([]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("demo", "train", "draw", "check"))
+    assert all(name in shown for name in ("demo", "train", "draw", "explain", "check"))
 
 
 def test_help_loads_neither_pictures_nor_plots():
@@ -84,6 +84,20 @@ def test_the_same_seed_draws_the_same_picture(tmp_path: Path):
         )
     a, b, c = ((tmp_path / f"{name}.svg").read_bytes() for name in "abc")
     assert a == b != c
+
+
+@pytest.mark.parametrize("options", [["gru"], ["lstm", "--peephole", "--backend", "numpy"], []])
+def test_explain_tells_how_a_layer_is_compiled(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+):
+    sizes = ["--steps", "3", "--batch", "2", "--input-size", "4", "--hidden-size", "5"]
+    assert main(["explain", *options, *sizes]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("3 steps in float32")
+    gates = 3 if "gru" in options else 4
+    assert f"one product, (2, 5) @ (5, {5 * gates}), {gates} products of the step in one" in shown
+    assert "kept for the backward pass" in shown
+    assert ("weight_ci_l0" in shown) == ("--peephole" in options)
 
 
 def test_check_lists_every_op_once(capsys: pytest.CaptureFixture[str]):
@@ -173,6 +187,7 @@ def test_demo_writes_every_picture_and_says_where(
         (["draw", "elman"], 2, "'elman' is not one of 'lstm', 'gru', 'rnn'"),
         (["draw", "lstm", "--hidden-size", "0"], 2, "0 is not in the range x>=1"),
         (["draw", "gru", "--peephole"], 2, "only an LSTM has peepholes"),
+        (["explain", "rnn", "--peephole"], 2, "only an LSTM has peepholes"),
         (["draw", "lstm", "--out", "cell.bmp"], 1, "must end in one of .svg"),
         (["draw", "lstm", "--fold", "attention"], 1, "no scope matches 'attention'"),
         (["draw", "lstm", "--steps", "400", "--view", "ops"], 1, "more than max_nodes"),

@@ -1,4 +1,4 @@
-"""The command line: demo, train, draw, check. Parses and reports; the work is done elsewhere.
+"""The command line: demo, train, draw, explain, check. Parses and reports; others do the work.
 
 Every command imports what it needs when it runs, so that `--help` and `--version` are quick.
 """
@@ -290,8 +290,7 @@ def draw(
 
     from .tasks.cells import random_run
 
-    if peephole and kind != "lstm":
-        raise click.UsageError(f"--peephole: only an LSTM has peepholes, not a {kind}")
+    _check_peephole(peephole, kind)
     outputs = random_run(
         kind, input_size, hidden_size, batch=batch, steps=steps, peephole=peephole, seed=seed
     )
@@ -308,6 +307,47 @@ def draw(
     target = out or Path(f"{kind}.svg")
     target.parent.mkdir(parents=True, exist_ok=True)
     click.echo(f"{picture.save(target)}: {len(picture.model.nodes)} nodes")
+
+
+def _check_peephole(peephole: bool, kind: str) -> None:
+    if peephole and kind != "lstm":
+        raise click.UsageError(f"--peephole: only an LSTM has peepholes, not a {kind}")
+
+
+# -- explain ----------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["lstm", "gru", "rnn"]), default="lstm")
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="In time.")
+@click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--input-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--hidden-size", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--peephole", is_flag=True, help="LSTM only: gates see the long-term memory too.")
+@click.option(
+    "--backend", type=click.Choice(["numpy", "numba"]), help="[default: the fastest there is]"
+)
+def explain(
+    kind: str,
+    steps: int,
+    batch: int,
+    input_size: int,
+    hidden_size: int,
+    peephole: bool,
+    backend: str | None,
+) -> None:
+    """Tell how a layer is compiled: products, fused gates, bytes kept, gradients."""
+    import numpy as np
+
+    from . import nn
+
+    _check_peephole(peephole, kind)
+    x = np.zeros((steps, batch, input_size), np.float32)
+    if kind == "lstm":
+        layer = nn.LSTM(input_size, hidden_size, peephole=peephole, rng=0)
+    else:
+        layer = {"gru": nn.GRU, "rnn": nn.RNN}[kind](input_size, hidden_size, rng=0)
+    click.echo(str(layer.explain(x, backend=backend)))
 
 
 # -- check ------------------------------------------------------------------------------------

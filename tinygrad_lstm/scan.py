@@ -7,12 +7,11 @@ loop: every op of every step is recorded in a scope `t=0`, `t=1`, ... The number
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 
-from .compiler.backends import BACKENDS
-from .compiler.recorded import Memo, run_compiled
+from .compiler.recorded import Memo, explained, run_compiled
 from .context import CONTEXT, called_from, calling_line, scope
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack, where
@@ -20,12 +19,96 @@ from .recording import Recording, Run
 from .tensor import Array, Tensor
 from .tree import Structure, flatten, unflatten
 
+if TYPE_CHECKING:
+    from .compiler.describe import Explanation
+
 __all__ = ["scan"]
 
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R_co = TypeVar("R_co", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
 Step = Callable[[Any, Any], tuple[Any, Any]]
 FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
+class _Call(NamedTuple):
+    """A scan's arguments, checked; step takes and gives flat lists."""
+
+    step: FlatStep
+    states: list[Tensor]
+    inputs: list[Tensor]
+    steps: int
+    ends: Array | None
+    carry_form: Structure
+    forms: list[Structure]  # of what the step returned, once it was called
+
+
+def _checked(
+    step: Step, carry: Any, xs: Any, steps: int | None, lengths: Sequence[int] | Array | None
+) -> _Call:
+    if not callable(step):
+        raise TypeError(f"scan: step must be callable, got {type(step).__name__}")
+    states, carry_form = flatten(carry, Tensor, "carry")
+    inputs, input_form = flatten(xs, Tensor, "xs")
+    count = _count(inputs, steps)
+    ends = None if lengths is None else check_lengths(lengths, count, states)
+    forms: list[Structure] = []
+
+    def flat_step(
+        before: Sequence[Tensor], x_t: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        result = step(unflatten(carry_form, before), unflatten(input_form, x_t))
+        new, ys, form = _results(result, before, carry_form)
+        if forms and forms[0] != form:
+            raise ShapeError(f"step: the y_t it returned was {forms[0]} and became {form}")
+        forms[:] = [form]
+        return new, ys
+
+    return _Call(flat_step, states, inputs, count, ends, carry_form, forms)
+
+
+def explain(
+    step: Step,
+    carry: Any,
+    xs: Any = None,
+    *,
+    steps: int | None = None,
+    lengths: Sequence[int] | Array | None = None,
+    reverse: bool = False,
+    backend: str | None = None,
+) -> Explanation:
+    """What `scan` does with these arguments: print it. Nothing is run.
+
+    It says what is done once, what for all steps in one product, what is fused, what is kept for
+    the backward pass, in bytes, and how the gradients of everything that requires one come about.
+    Arguments and errors are scan's.
+    """
+    check_backend(backend, False)
+    call = _checked(step, carry, xs, steps, lengths)
+    whole, series = _in_order(call.step, call.inputs, call.steps, call.ends, reverse)
+    return explained(whole, call.states, series, call.steps, backend)
+
+
+class _Explained(Protocol[P, R_co, Q, E_co]):
+    """A function that can also tell what it would do."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    def explain(self, *args: Q.args, **kwargs: Q.kwargs) -> E_co: ...
+
+
+def _with(
+    explain: Callable[Q, E_co],
+) -> Callable[[Callable[P, R_co]], _Explained[P, R_co, Q, E_co]]:
+    def attach(function: Callable[P, R_co]) -> _Explained[P, R_co, Q, E_co]:
+        vars(function)["explain"] = explain
+        return cast(_Explained[P, R_co, Q, E_co], function)
+
+    return attach
+
+
+@_with(explain)
 def scan(
     step: Step,
     carry: Any,
@@ -53,26 +136,11 @@ def scan(
     dtype or structure changes from one step to the next; GraphError where a compiled step asks for
     the value of something that changes from step to step; ValueError for an unknown backend, for
     one together with unroll, and for an unknown name in record.
+    `scan.explain(step, carry, xs, ...)` tells what is compiled, without running it.
     """
-    if not callable(step):
-        raise TypeError(f"scan: step must be callable, got {type(step).__name__}")
     check_backend(backend, unroll)
-    states, carry_form = flatten(carry, Tensor, "carry")
-    inputs, input_form = flatten(xs, Tensor, "xs")
-    count = _count(inputs, steps)
-    ends = None if lengths is None else check_lengths(lengths, count, states)
-    forms: list[Structure] = []
-
-    def flat_step(
-        before: Sequence[Tensor], x_t: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        result = step(unflatten(carry_form, before), unflatten(input_form, x_t))
-        new, ys, form = _results(result, before, carry_form)
-        if forms and forms[0] != form:
-            raise ShapeError(f"step: the y_t it returned was {forms[0]} and became {form}")
-        forms[:] = [form]
-        return new, ys
-
+    call = _checked(step, carry, xs, steps, lengths)
+    flat_step, states, inputs, count, ends, carry_form, forms = call
     inside = CONTEXT.get().tracer is not None  # a step being compiled: it takes the ops as they are
     if inside and record is not None:
         raise GraphError("record: this scan is inside a step that is compiled; unroll that one")
@@ -80,12 +148,12 @@ def scan(
     site = CONTEXT.get().site
     with called_from(calling_line() if site is None else site):
         if unroll or inside:
-            states, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse, run)
+            final, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse, run)
         else:
-            states, outputs = compiled_scan(
+            final, outputs = compiled_scan(
                 flat_step, states, inputs, count, ends, reverse, backend, run
             )
-    return unflatten(carry_form, states), unflatten(forms[0], outputs)
+    return unflatten(carry_form, final), unflatten(forms[0], outputs)
 
 
 def _unrolled(
@@ -122,10 +190,16 @@ def compiled_scan(
     run: Run | None,
     memo: Memo | None = None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
-    """One op; which sequences still run at t is one more input of the step.
+    """One op. Arguments are checked before; step takes and gives flat lists."""
+    whole, series = _in_order(step, inputs, count, ends, reverse)
+    new, ys = run_compiled(whole, states, series, count, backend, run, memo)
+    return new, [y[::-1] for y in ys] if reverse else ys
 
-    Arguments are checked before; step takes and gives flat lists.
-    """
+
+def _in_order(
+    step: FlatStep, inputs: Sequence[Tensor], count: int, ends: Array | None, reverse: bool
+) -> tuple[FlatStep, list[Tensor]]:
+    """The step and its inputs as they are run; which sequences still run at t is one input more."""
 
     def masked_step(
         before: Sequence[Tensor], x_t: Sequence[Tensor]
@@ -138,9 +212,7 @@ def compiled_scan(
         series.append(Tensor(np.arange(count)[:, None] < ends))
     if reverse:
         series = [x[::-1] for x in series]
-    whole = step if ends is None else masked_step
-    new, ys = run_compiled(whole, states, series, count, backend, run, memo)
-    return new, [y[::-1] for y in ys] if reverse else ys
+    return step if ends is None else masked_step, series
 
 
 def _recording(record: object) -> Recording:
@@ -153,6 +225,8 @@ def check_backend(backend: str | None, unroll: bool) -> None:
     """Raise ValueError for a backend that is unknown, or that has nothing to compile."""
     if backend is None:
         return
+    from .compiler.backends import BACKENDS
+
     if backend not in BACKENDS:
         known = ", ".join(map(repr, BACKENDS))
         raise ValueError(f"backend: expected None or one of {known}, got {backend!r}")

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +22,14 @@ from ..sweep import toposort
 from ..tensor import Array, Bundle, Op, Tensor, _describe, next_number, record
 from ..threads import one_blas_thread
 from .graph import Graph
-from .plan import Plan, Saved, planned
 from .probe import Probe
 from .trace import graph_of, replay
 
-__all__ = ["Memo", "run_compiled"]
+if TYPE_CHECKING:  # the passes are loaded when there is something to compile
+    from .describe import Explanation
+    from .plan import Plan, Saved
+
+__all__ = ["Memo", "explained", "run_compiled"]
 
 _MOST_PLANS = 128
 _Key = tuple[Any, int, int, int, tuple[bool, ...], str | None]
@@ -156,6 +159,30 @@ def run_compiled(
     return _recorded(tensors, graph, plan, carries, len(series), (probe, len(traced.graph.outputs)))
 
 
+def explained(
+    step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    backend: str | None,
+) -> Explanation:
+    """What `run_compiled` would do, and its backward pass for all that requires a gradient.
+
+    The plan is made anew: a kept one may be of a step that calls the same values otherwise.
+    """
+    from .describe import described
+
+    traced = _trace(step, states, inputs)
+    _check_repeatable(traced, _trace(step, states, inputs))
+    carries, xs = len(states), len(inputs) + len(traced.draws)
+    given = [t.requires_grad for t in (*states, *inputs)]
+    needing = (*given, *(False for _ in traced.draws), *(t.requires_grad for t in traced.captured))
+    from .plan import planned
+
+    plan = planned(traced.graph, carries, xs, count, needing, backend)
+    return described(plan, traced.graph, xs, needing)
+
+
 def _memo_key(
     tensors: Sequence[Tensor], carries: int, count: int, backend: str | None, recording: bool
 ) -> Any:
@@ -247,6 +274,8 @@ def _kept_plan(key: _Key) -> Plan | None:
 def _new_plan(key: _Key, graph: Graph) -> Plan:
     _, carries, xs, count, needing, backend = key
     constants = {k: a.copy() for k, a in graph.constants.items()}  # the plan outlives the call
+    from .plan import planned
+
     plan = planned(replace(graph, constants=constants), carries, xs, count, needing, backend)
     with _lock:
         _plans[key] = plan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -39,6 +39,9 @@ from .cells import (
 from .module import Module
 from .record import Seen, recording, recording_of
 from .streaming import Streaming
+
+if TYPE_CHECKING:
+    from ..compiler.describe import Explanations
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -182,6 +185,37 @@ class _Recurrent(Module):
         check_backend(backend, False)
         return Streaming(self, batch, backend)
 
+    def explain(
+        self,
+        x: TensorLike,
+        state: Any = None,
+        lengths: Lengths = None,
+        *,
+        backend: str | None = None,
+    ) -> Explanations:
+        """What a call with these arguments does, compiled: print it. Nothing is run.
+
+        See `scan.explain`: one for each layer and direction, `lstm.explain(x)["layer 0"]`.
+        """
+        from ..compiler.describe import Explanations
+
+        check_backend(backend, False)
+        given = state if isinstance(state, tuple | list) else (state,) * len(self.state_names)
+        x, ends, initial = self._prepared(x, given, lengths)[:3]
+        found = Explanations()
+        for layer in range(self.num_layers):
+            for direction, suffix in enumerate(self._suffixes(layer)):
+                name, step = self._layer_name(layer, direction), self._step(suffix, False)
+                carry = self._carry(initial, layer * self._directions + direction)
+                reverse = direction == 1
+                found[name] = scan.explain(
+                    step, carry, x, lengths=ends, reverse=reverse, backend=backend
+                )
+            flows = x.requires_grad or any(p.requires_grad for p in self.parameters())
+            shape = (*x.shape[:2], self._output_size * self._directions)
+            x = Tensor(np.zeros(shape, x.dtype), requires_grad=flows)
+        return found
+
     def _run(
         self,
         x: TensorLike,
@@ -192,17 +226,7 @@ class _Recurrent(Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers over x; the output and the final states, one tensor per state name."""
         check_backend(backend, unroll)
-        x = self._time_first(x)
-        batched = x.ndim == 3
-        if not batched:
-            x = unsqueeze(x, 1)
-        ends = None if lengths is None else self._lengths(lengths, x, batched)
-        if ends is not None and (ends < x.shape[0]).any():
-            x = _without_padding(x, ends)
-        initial = [
-            self._initial(name, state, x.shape[1], batched)
-            for name, state in zip(self.state_names, given, strict=True)
-        ]
+        x, ends, initial, batched = self._prepared(x, given, lengths)
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -215,6 +239,30 @@ class _Recurrent(Module):
             x = swapaxes(x, 0, 1)
         named = [s.named(f"{n}_n") for s, n in zip(states, self.state_names, strict=True)]
         return x.named("y"), named
+
+    def _prepared(
+        self, x: TensorLike, given: Sequence[TensorLike | None], lengths: Lengths
+    ) -> tuple[Tensor, Array | None, list[Tensor], bool]:
+        """x (T, B, I), lengths, initial states, all checked; whether x came with a batch."""
+        x = self._time_first(x)
+        batched = x.ndim == 3
+        if not batched:
+            x = unsqueeze(x, 1)
+        ends = None if lengths is None else self._lengths(lengths, x, batched)
+        if ends is not None and (ends < x.shape[0]).any():
+            x = _without_padding(x, ends)
+        initial = [
+            self._initial(name, state, x.shape[1], batched)
+            for name, state in zip(self.state_names, given, strict=True)
+        ]
+        return x, ends, initial, batched
+
+    def _carry(self, initial: Sequence[Tensor], k: int) -> States:
+        """What layer and direction k starts from."""
+        return tuple(
+            state[k].named(f"{name}_{{t-1}}")
+            for name, state in zip(self.state_names, initial, strict=True)
+        )
 
     def _layer(
         self,
@@ -230,10 +278,7 @@ class _Recurrent(Module):
         for direction, suffix in enumerate(self._suffixes(layer)):
             k = layer * self._directions + direction
             with self._layer_scope(layer, direction):
-                carry = tuple(
-                    state[k].named(f"{name}_{{t-1}}")
-                    for name, state in zip(self.state_names, initial, strict=True)
-                )
+                carry = self._carry(initial, k)
                 seen = recording_of(self, self._layer_name(layer, direction))
                 if unroll or seen is not None or CONTEXT.get().tracer is not None:
                     step = self._step(suffix, unroll)

@@ -1,0 +1,164 @@
+"""What explain says of a step: against what is known of the cells, and against what runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import user_cells
+
+import tinygrad_lstm as tg
+from tinygrad_lstm.compiler.backends import BACKENDS
+
+T, B, I, H = 6, 5, 3, 4  # noqa: E741 - sizes by their textbook letters
+X = np.zeros((T, B, I), np.float32)
+
+
+def explanation(layer: Any, backend: str, **options: Any) -> Any:
+    return layer.explain(X, backend=backend, **options)["layer 0"]
+
+
+def products(stages: Any) -> list[tuple[Any, int]]:
+    return [(stage.shapes, stage.number) for stage in stages if stage.kind == "product"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_all_gates_are_one_product_over_h_and_one_over_x(kind: str, gates: int, backend: str):
+    e = explanation(getattr(tg.nn, kind)(I, H, rng=0), backend)
+    over_h = ((B, H), (H, gates * H)), gates
+    over_x = ((B, I), (I, gates * H)), gates
+    if backend == "numpy":
+        assert products(e.loop) == [over_h]
+        assert products(e.at_once) == [(((T, B, I), (I, gates * H)), gates)]
+    else:
+        assert sorted(products(e.loop)) == sorted([over_h, over_x])
+        assert not e.at_once
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_the_gates_are_one_fused_pass_in_native_code(kind: str):
+    e = explanation(getattr(tg.nn, kind)(I, H, rng=0), "numba")
+    (fused,) = [stage for stage in e.loop if stage.kind != "product"]
+    assert fused.kind == "one pass"
+    assert fused.shapes == ((B, H),)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_gates_are_told_in_the_words_of_the_cell(backend: str):
+    e = explanation(tg.nn.LSTM(I, H, rng=0), backend)
+    formulas = [line for stage in e.loop for line in stage.formulas]
+    assert "c_t = f_t * c_{t-1} + i_t * g_t" in formulas
+    assert "h_t = o_t * tanh(c_t)" in formulas
+    backward = [line for stage in e.backward for line in stage.formulas]
+    assert "dc_{t-1} = d2 * f_t" in backward
+    assert "dh_{t-1} = d3 @ weight_hh_l0" in backward
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("kind", "values"), [("LSTM", 7), ("GRU", 6), ("RNN", 1)])
+def test_bytes_kept_are_those_of_the_gates_and_memories(kind: str, values: int, backend: str):
+    e = explanation(getattr(tg.nn, kind)(I, H, rng=0), backend)
+    assert e.nbytes == values * T * B * H * X.itemsize
+    assert e.per_step == values * H * X.itemsize
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["lstm", "gru", "layer_norm_lstm", "two_chains"])
+def test_bytes_kept_are_those_that_a_run_keeps(name: str, backend: str):
+    step, carry, _ = user_cells.case(name)
+    states, xs = user_cells.tensors(carry, B), user_cells.tensors(I, T, B)
+    e = tg.scan.explain(step, states, xs, backend=backend)
+    final, _ = tg.scan(step, states, xs, backend=backend)
+    (last, *_), (first, *_) = (
+        nest if isinstance(nest, tuple) else (nest,) for nest in (final, states)
+    )
+    saved = last.node.inputs[0]._data.saved
+    histories = {id(a.base) for a in saved.timed if a.base is not None and len(a.base) == T + 1}
+    callers = xs.data.nbytes if any(np.shares_memory(a, xs.data) for a in saved.timed) else 0
+    assert saved.nbytes() - callers == e.nbytes + len(histories) * first.data.nbytes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_gradients_of_weights_are_one_product_each(kind: str, backend: str):
+    e = explanation(getattr(tg.nn, kind)(I, H, rng=0), backend)
+    found = {g.name: g for g in e.gradients}
+    names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+    assert {f"d{name}" for name in names} <= set(found)
+    for name in names[:2]:
+        assert (found[f"d{name}"].products, found[f"d{name}"].rows) == (1, T * B)
+        assert not found[f"d{name}"].summed
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_gradient_that_several_weights_share_is_one_product(backend: str):
+    step, carry, _ = user_cells.case("lstm", np.float32)
+    states = user_cells.tensors(carry, B, dtype=np.float32)
+    e = tg.scan.explain(step, states, X, backend=backend)
+    assert sum(g.products for g in e.gradients) == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_gradients_nothing_is_kept(backend: str):
+    layer = tg.nn.LSTM(I, H, rng=0)
+    for p in layer.parameters():
+        p.requires_grad = False
+    e = explanation(layer, backend)
+    assert not e.kept and not e.backward and not e.gradients
+    assert "nothing is kept" in str(e)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", user_cells.CELLS)
+def test_every_cell_can_be_explained(name: str, backend: str):
+    step, carry, _ = user_cells.case(name)
+    states, xs = user_cells.tensors(carry, B), user_cells.tensors(I, T, B)
+    e = tg.scan.explain(step, states, xs, backend=backend, reverse=True, lengths=[T] * B)
+    assert all(len(line) <= 100 for line in str(e).splitlines())
+    wanted = {f"d{i.name}" for i in e.inputs if i.role == "captured" and i.gradient}
+    assert wanted and wanted <= {g.name for g in e.gradients}
+    assert str(e) == str(
+        tg.scan.explain(step, states, xs, backend=backend, reverse=True, lengths=[T] * B)
+    )
+
+
+def test_a_cell_without_a_native_form_says_that_numpy_runs_it_and_why():
+    w = tg.tensor(np.eye(H), requires_grad=True, name="w")
+
+    def step(h: Any, x: Any) -> Any:
+        h = tg.cumsum(h @ w + x, axis=-1)
+        return h, h
+
+    carry = tg.tensor(np.zeros((B, H)))
+    with pytest.warns(RuntimeWarning, match="cumsum"):
+        e = tg.scan.explain(step, carry, np.zeros((T, B, H)), backend="numba")
+    assert e.backend == "numpy"
+    assert "numba has no form for this step (cumsum" in str(e)
+
+
+def test_layers_and_directions_have_their_own_weights():
+    layer = tg.nn.GRU(I, H, num_layers=2, bidirectional=True, rng=0)
+    found = layer.explain(X, lengths=[T, 3, 2, 1, T], backend="numpy")
+    assert list(found) == ["layer 0", "layer 0 reverse", "layer 1", "layer 1 reverse"]
+    assert "dweight_hh_l1_reverse" in {g.name for g in found["layer 1 reverse"].gradients}
+    assert all(f"{name}: " in str(found) for name in found)
+
+
+def test_nothing_is_run_and_nothing_recorded():
+    calls: list[int] = []
+
+    def step(h: Any, x: Any) -> Any:
+        calls.append(1)
+        return h + x, None
+
+    tg.scan.explain(step, tg.tensor(np.zeros(H)), np.zeros((1000, H)), backend="numpy")
+    assert len(calls) == 2  # recorded, and once more to see that it records the same
+
+
+def test_explain_refuses_what_scan_refuses():
+    with pytest.raises(ValueError, match="backend"):
+        tg.scan.explain(lambda h, x: (h, h), tg.tensor(0.0), np.zeros(3), backend="cuda")
+    with pytest.raises(tg.ShapeError, match="without xs"):
+        tg.scan.explain(lambda h, x: (h, h), tg.tensor(0.0))
