@@ -171,14 +171,13 @@ def explained(
     The plan is made anew: a kept one may be of a step that calls the same values otherwise.
     """
     from .describe import described
+    from .plan import planned
 
     traced = _trace(step, states, inputs)
     _check_repeatable(traced, _trace(step, states, inputs))
     carries, xs = len(states), len(inputs) + len(traced.draws)
     given = [t.requires_grad for t in (*states, *inputs)]
     needing = (*given, *(False for _ in traced.draws), *(t.requires_grad for t in traced.captured))
-    from .plan import planned
-
     plan = planned(traced.graph, carries, xs, count, needing, backend)
     return described(plan, traced.graph, xs, needing)
 

@@ -200,7 +200,8 @@ class _Recurrent(Module):
         from ..compiler.describe import Explanations
 
         check_backend(backend, False)
-        given = state if isinstance(state, tuple | list) else (state,) * len(self.state_names)
+        given = (None,) * len(self.state_names) if state is None else state
+        given = (state,) if len(self.state_names) == 1 else given
         x, ends, initial = self._prepared(x, given, lengths)[:3]
         found = Explanations()
         for layer in range(self.num_layers):
