@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_ways import assert_close, assert_same, leaves_of, loss_of, unique
+from both_ways import assert_close, leaves_of, loss_of, may_fall_back, unique
 from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
@@ -38,7 +38,7 @@ def twice(state: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [None, [4, 0, 2], [4, 4, 4]])
 @pytest.mark.parametrize("name", CELLS)
-def test_a_cell_compiled_is_the_cell_unrolled(name, lengths, reverse):
+def test_a_cell_compiled_is_the_cell_unrolled(assert_same, name, lengths, reverse):
     step, carry, weights = case(name)
     state, x = tensors(carry, 3), leaf(2, 4, 3, I)
     assert_same(step, state, x, weights, lengths=lengths, reverse=reverse)
@@ -46,7 +46,7 @@ def test_a_cell_compiled_is_the_cell_unrolled(name, lengths, reverse):
 
 @pytest.mark.parametrize(("steps", "batch"), [(1, 1), (1, 3), (5, 1), (2, 2)])
 @pytest.mark.parametrize("name", CELLS)
-def test_one_step_and_one_sequence_are_no_special_case(name, steps, batch):
+def test_one_step_and_one_sequence_are_no_special_case(assert_same, name, steps, batch):
     step, carry, weights = case(name)
     state, x = tensors(carry, batch), leaf(2, steps, batch, I)
     assert_same(step, state, x, weights)
@@ -54,25 +54,26 @@ def test_one_step_and_one_sequence_are_no_special_case(name, steps, batch):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_in_single_precision_it_holds_to_1e_5(name):
+def test_in_single_precision_it_holds_to_1e_5(assert_same, name):
     step, carry, weights = case(name, np.float32)
     x = tg.tensor(normal(2, 6, 3, I).astype(np.float32), requires_grad=True)
     assert_same(step, tensors(carry, 3, dtype=np.float32), x, weights, lengths=[6, 3, 5])
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "minimal_gated_unit", "passed_through"])
-def test_a_carry_without_a_batch(name):
+def test_a_carry_without_a_batch(assert_same, name):
     step, carry, weights = case(name)
     assert_same(step, tensors(carry), leaf(2, 5, I), weights)
 
 
+@may_fall_back
 @pytest.mark.parametrize("name", ["lstm", "layer_norm_lstm", "two_chains"])
-def test_two_batch_axes(name):
+def test_two_batch_axes(assert_same, name):
     step, carry, weights = case(name)
     assert_same(step, tensors(carry, 2, 3), leaf(2, 4, 2, 3, I), weights)
 
 
-def test_only_some_of_the_leaves_need_a_gradient():
+def test_only_some_of_the_leaves_need_a_gradient(assert_same):
     step, carry, weights = case("lstm")
     x = tg.tensor(normal(0, 4, 3, I))
     for w in weights[1:]:
@@ -88,19 +89,19 @@ def test_only_some_of_the_leaves_need_a_gradient():
 # -- steps of every form --------------------------------------------------------------------------
 
 
-def test_without_inputs_steps_says_how_many():
+def test_without_inputs_steps_says_how_many(assert_same):
     w = leaf(0, H, H)
     assert_same(lambda h, x: (tg.tanh(h @ w), h.sum(-1)), leaf(1, 2, H), None, [w], steps=4)
     assert_same(lambda h, x: (h * 0.5, (h, x)), leaf(1, 2, H), steps=3)
 
 
-def test_a_step_may_have_no_state():
+def test_a_step_may_have_no_state(assert_same):
     w = leaf(0, I, H)
     assert_same(lambda c, x: (c, tg.tanh(x @ w)), (), leaf(1, 4, 2, I), [w])
     assert_same(lambda c, x: (c, x * 2.0), None, leaf(1, 4))
 
 
-def test_scalar_carries_inputs_outputs_and_parameters():
+def test_scalar_carries_inputs_outputs_and_parameters(assert_same):
     a, b = leaf(0), leaf(1)
     assert_same(lambda s, x: (tg.tanh(a * s + b * x), s * x), leaf(2), leaf(3, 5), [a, b])
     assert_same(lambda s, _: (a * s, (s * s, a)), leaf(2), None, [a], steps=4)
@@ -108,14 +109,14 @@ def test_scalar_carries_inputs_outputs_and_parameters():
     assert_same(lambda s, x: (s + x, s), leaf(2), leaf(3, 1))
 
 
-def test_a_product_of_scalars_has_the_derivative_of_a_power():
+def test_a_product_of_scalars_has_the_derivative_of_a_power(backend):
     a, s = leaf(0), leaf(1)
-    last, _ = tg.scan(lambda s, _: (a * s, None), s, steps=5, unroll=False)
+    last, _ = tg.scan(lambda s, _: (a * s, None), s, steps=5, backend=backend)
     slopes = [g.item() for g in tg.grad(last, [a, s])]
     assert slopes == pytest.approx([5 * a.item() ** 4 * s.item(), a.item() ** 5], rel=1e-13)
 
 
-def test_an_output_that_does_not_depend_on_the_carry():
+def test_an_output_that_does_not_depend_on_the_carry(assert_same):
     w, v = leaf(0, I, H), leaf(1, 2, H)
 
     def step(h: Tensor, x: Tensor) -> Any:
@@ -125,14 +126,14 @@ def test_an_output_that_does_not_depend_on_the_carry():
     assert_same(step, leaf(2, 2, H), leaf(3, 4, 2, I), [w, v])
 
 
-def test_a_state_that_forgets_itself():
+def test_a_state_that_forgets_itself(assert_same):
     v = leaf(0, 2, H)
     assert_same(lambda h, x: (v, h * x), leaf(1, 2, H), leaf(2, 4, 2, H), [v])
     assert_same(lambda h, x: (x, h * v), leaf(1, 2, H), leaf(2, 4, 2, H), [v])
     assert_same(lambda h, x: (tg.tensor(np.ones((2, H))), h * x), leaf(1, 2, H), leaf(2, 4, 2, H))
 
 
-def test_carries_that_change_places():
+def test_carries_that_change_places(assert_same):
     w = leaf(0, H, H)
 
     def step(state: Any, x: Tensor) -> Any:
@@ -142,7 +143,7 @@ def test_carries_that_change_places():
     assert_same(step, (leaf(1, 2, H), leaf(2, 2, H)), leaf(3, 5, 2, H), [w])
 
 
-def test_one_tensor_in_several_places():
+def test_one_tensor_in_several_places(assert_same):
     h, w = leaf(0, H, H), leaf(1, H, H)
 
     def step(state: Any, x: Tensor) -> Any:
@@ -155,7 +156,7 @@ def test_one_tensor_in_several_places():
     assert_same(lambda c, xs: (c + xs[0] * xs[1], xs[1]), leaf(3, 2, H), (x, x), [w])
 
 
-def test_what_is_captured_may_be_the_result_of_other_ops():
+def test_what_is_captured_may_be_the_result_of_other_ops(assert_same):
     raw, scale = leaf(0, H, H), leaf(1)
     w = tg.tanh(raw) * scale
     b = w.sum(0)
@@ -164,7 +165,7 @@ def test_what_is_captured_may_be_the_result_of_other_ops():
     assert_same(twice(lambda h, x_t: tg.tanh(h @ w + x_t @ w.T + b)), h0, x, [raw, scale, w, b])
 
 
-def test_an_embedding_inside_the_step():
+def test_an_embedding_inside_the_step(assert_same):
     table, w = leaf(0, 6, H), leaf(1, H, H)
     words = np.random.default_rng(2).integers(0, 6, (5, 3))
     step = twice(lambda h, i: tg.tanh(tg.embedding(i, table) + h @ w))
@@ -173,7 +174,8 @@ def test_an_embedding_inside_the_step():
     assert_same(lambda h, i: (h + one_row.take(i, 0), h), leaf(3, 3, H), words * 0, [one_row])
 
 
-def test_indices_that_the_state_decides():
+@may_fall_back
+def test_indices_that_the_state_decides(assert_same):
     table = leaf(0, 4, H)
     start = np.array([0, 3, 1])
 
@@ -185,7 +187,8 @@ def test_indices_that_the_state_decides():
     assert_same(step, (start, leaf(1, 3, H)), xs, [table])
 
 
-def test_integers_and_booleans_among_the_inputs():
+@may_fall_back
+def test_integers_and_booleans_among_the_inputs(assert_same):
     xs = {
         "count": np.arange(12).reshape(4, 3),
         "keep": np.random.default_rng(0).random((4, 3, 1)) < 0.5,
@@ -203,15 +206,16 @@ def test_integers_and_booleans_among_the_inputs():
     assert_same(step, state, xs, lengths=[1, 4, 0])
 
 
+@may_fall_back
 @pytest.mark.parametrize("unroll", [True, False])
-def test_integers_and_booleans_stay_what_they_are_beyond_an_end(unroll):
+def test_integers_and_booleans_stay_what_they_are_beyond_an_end(unroll, backend):
     xs = np.arange(1, 13).reshape(4, 3)
     last, (counts, flags) = tg.scan(
         lambda n, x: (n + x, (x, tg.where(np.ones(3, bool), x, x).astype(bool))),
         np.zeros(3, np.int64),
         xs,
         lengths=[1, 4, 0],
-        unroll=unroll,
+        **({"unroll": True} if unroll else {"backend": backend}),
     )
     assert (last.dtype, counts.dtype, flags.dtype) == (np.int64, np.int64, np.bool_)
     np.testing.assert_array_equal(last.data, [1, 2 + 5 + 8 + 11, 0])
@@ -220,7 +224,8 @@ def test_integers_and_booleans_stay_what_they_are_beyond_an_end(unroll):
     np.testing.assert_array_equal(flags.data, inside)
 
 
-def test_a_cast_inside_the_step():
+@may_fall_back
+def test_a_cast_inside_the_step(backend):
     w = tg.tensor(normal(0, H, H), requires_grad=True)
 
     def step(h: Tensor, x: Tensor) -> Any:
@@ -228,7 +233,8 @@ def test_a_cast_inside_the_step():
         return wide.astype(np.float32), (wide, (wide * 4.0).astype(np.int64))
 
     h = tg.tensor(normal(1, 2, H).astype(np.float32), requires_grad=True)
-    outputs = [tg.scan(step, h, leaf(2, 3, 2, H), unroll=u) for u in (True, False)]
+    x = leaf(2, 3, 2, H)
+    outputs = [tg.scan(step, h, x, unroll=True), tg.scan(step, h, x, backend=backend)]
     for one, other in zip(*map(leaves_of, outputs), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(one.data, other.data, rtol=1e-6)
@@ -236,7 +242,8 @@ def test_a_cast_inside_the_step():
     np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-5)
 
 
-def test_products_of_any_rank():
+@may_fall_back
+def test_products_of_any_rank(assert_same):
     a, b, c = leaf(0, 2, H, H), leaf(1, 5, 2, H), leaf(2, H)
 
     def step(h: Tensor, x: Tensor) -> Any:  # h (2, H, H), x (H, H)
@@ -248,7 +255,8 @@ def test_products_of_any_rank():
     assert_same(outer, leaf(5, H, H), leaf(6, 4, 2, H))
 
 
-def test_shapes_and_indices_of_every_kind():
+@may_fall_back
+def test_shapes_and_indices_of_every_kind(assert_same):
     rows = np.array([2, 0, 2])
     w = leaf(0, 6)
 
@@ -274,7 +282,7 @@ def test_shapes_and_indices_of_every_kind():
     assert_same(step, leaf(1, 3, 6), leaf(2, 4, 3, 6), [w])
 
 
-def test_slices_with_unusual_borders():
+def test_slices_with_unusual_borders(assert_same):
     w = leaf(0, H, 8)
 
     def step(h: Tensor, x: Tensor) -> Any:
@@ -286,7 +294,7 @@ def test_slices_with_unusual_borders():
     assert_same(step, leaf(1, 2, H), leaf(2, 3, 2, H), [w])
 
 
-def test_weights_transposed_or_not_are_told_apart():
+def test_weights_transposed_or_not_are_told_apart(assert_same):
     w = leaf(0, 2 * H, H)
 
     def step(h: Tensor, x: Tensor) -> Any:
@@ -297,7 +305,7 @@ def test_weights_transposed_or_not_are_told_apart():
     assert_same(step, leaf(1, 2, H), leaf(2, 3, 2, H), [w])
 
 
-def test_the_modules_of_nn_inside_the_step():
+def test_the_modules_of_nn_inside_the_step(assert_same):
     tg.manual_seed(0)
     cell = tg.nn.LSTMCell(H, H, peephole=True, dtype=np.float64)
     norm = tg.nn.LayerNorm(H, dtype=np.float64)
@@ -314,7 +322,7 @@ def test_the_modules_of_nn_inside_the_step():
     assert_same(step, (leaf(1, 3, H), leaf(2, 3, H)), xs, weights)
 
 
-def test_a_scan_inside_the_step():
+def test_a_scan_inside_the_step(assert_same):
     w = leaf(0, H, H)
 
     def step(h: Tensor, x: Tensor) -> Any:
@@ -324,7 +332,7 @@ def test_a_scan_inside_the_step():
     assert_same(step, leaf(1, 2, H), leaf(2, 3, 2, H), [w])
 
 
-def test_a_detached_state_stops_the_gradient():
+def test_a_detached_state_stops_the_gradient(assert_same):
     w = leaf(0, H, H)
     step = lambda h, x: (tg.tanh(h.detach() @ w + h * x), h.detach())  # noqa: E731
     assert_same(step, leaf(1, 2, H), leaf(2, 4, 2, H), [w])
@@ -334,12 +342,12 @@ def test_a_detached_state_stops_the_gradient():
 
 
 @pytest.mark.parametrize("name", ["lstm", "layer_norm_lstm", "three_carries"])
-def test_second_order_is_that_of_the_unrolled(name):
+def test_second_order_is_that_of_the_unrolled(name, backend):
     step, carry, weights = case(name)
     state, x = tensors(carry, 2), leaf(2, 3, 2, I)
     found: list[list[np.ndarray]] = []
-    for unroll in (True, False):
-        final, ys = tg.scan(step, state, x, unroll=unroll)
+    for options in ({"unroll": True}, {"backend": backend}):
+        final, ys = tg.scan(step, state, x, **options)
         wanted = unique([*leaves_of(state), x, *weights])
         first = tg.grad(loss_of(leaves_of(final, ys)), wanted, create_graph=True, allow_unused=True)
         slope = loss_of([g for g in first if g is not None])
@@ -349,21 +357,21 @@ def test_second_order_is_that_of_the_unrolled(name):
         assert_close(got, expected, name)
 
 
-def test_second_order_agrees_with_finite_differences():
+def test_second_order_agrees_with_finite_differences(backend):
     def f(a: Tensor, w: Tensor, h: Tensor, x: Tensor) -> Any:
         final, ys = tg.scan(
-            lambda h, x: (tg.tanh(a * (h @ w) + x), h * h), h, x, lengths=[3, 2], unroll=False
+            lambda h, x: (tg.tanh(a * (h @ w) + x), h * h), h, x, lengths=[3, 2], backend=backend
         )
         return final, ys
 
     assert tg.gradcheck(f, [normal(0), normal(1, 2, 2), normal(2, 2, 2), normal(3, 3, 2, 2)])
 
 
-def test_second_order_counts_what_is_given_twice_once_for_each():
+def test_second_order_counts_what_is_given_twice_once_for_each(backend):
     h, w = leaf(0, 2, H), leaf(1, H, H)
     made = tg.tanh(w)  # captured beside the w it is made of
     step = lambda s, x: (tg.sin(s @ w + x @ made), s)  # noqa: E731
-    final, ys = tg.scan(step, h, tg.stack([h, h * 2.0]), unroll=False)
+    final, ys = tg.scan(step, h, tg.stack([h, h * 2.0]), backend=backend)
     loss = loss_of([final, ys])
     plain = tg.grad(loss, [h, w, made])
     recorded = tg.grad(loss, [h, w, made], create_graph=True)
@@ -371,11 +379,11 @@ def test_second_order_counts_what_is_given_twice_once_for_each():
         np.testing.assert_allclose(other.data, one.data, rtol=1e-12)
 
 
-def test_third_order():
+def test_third_order(backend):
     a, slopes = leaf(0), []
-    for unroll in (True, False):
+    for options in ({"unroll": True}, {"backend": backend}):
         step = lambda s, _: (tg.sin(a * s), None)  # noqa: E731
-        y, _ = tg.scan(step, tg.tensor(normal(1)), steps=3, unroll=unroll)
+        y, _ = tg.scan(step, tg.tensor(normal(1)), steps=3, **options)
         for _ in range(3):
             y = tg.grad(y, a, create_graph=True)
         slopes.append(y.item())
@@ -386,7 +394,7 @@ def test_third_order():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_dropout_draws_a_mask_for_every_step(reverse):
+def test_dropout_draws_a_mask_for_every_step(reverse, backend):
     w, x, h0 = leaf(0, H, H), leaf(1, 5, 3, H), leaf(2, 3, H)
 
     def step(h: Tensor, x_t: Tensor) -> Any:
@@ -394,9 +402,9 @@ def test_dropout_draws_a_mask_for_every_step(reverse):
         return h, tg.dropout(h * 0.0 + 1.0, 0.5)
 
     found: list[list[np.ndarray]] = []
-    for unroll in (True, False):
+    for options in ({"unroll": True}, {"backend": backend}):
         tg.manual_seed(5)
-        final, ys = tg.scan(step, h0, x, unroll=unroll, reverse=reverse)
+        final, ys = tg.scan(step, h0, x, reverse=reverse, **options)
         slopes = tg.grad(final.sum(), [w, x, h0])
         found.append([final.data, ys.data, *(g.data for g in slopes)])
     for unrolled, compiled in zip(*found, strict=True):
@@ -404,33 +412,35 @@ def test_dropout_draws_a_mask_for_every_step(reverse):
     assert len({mask.tobytes() for mask in ys.data}) == 5
 
 
-def test_dropout_keeps_its_masks_in_second_order():
+def test_dropout_keeps_its_masks_in_second_order(backend):
     w = leaf(0, H, H)
     step = lambda h, x: (tg.tanh(tg.dropout(h, 0.4, rng=rng) @ w + x), None)  # noqa: E731
     slopes: list[np.ndarray] = []
-    for unroll in (True, False):
+    for options in ({"unroll": True}, {"backend": backend}):
         rng = np.random.default_rng(3)
-        final, _ = tg.scan(step, leaf(1, 2, H), leaf(2, 4, 2, H), unroll=unroll)
+        final, _ = tg.scan(step, leaf(1, 2, H), leaf(2, 4, 2, H), **options)
         slope = tg.grad(final.sum(), w, create_graph=True)
         slopes.append(tg.grad((slope * slope).sum(), w).data)
     np.testing.assert_allclose(slopes[1], slopes[0], rtol=1e-11)
 
 
-def test_each_call_draws_anew():
+def test_each_call_draws_anew(backend):
     step = lambda h, x: (h, tg.dropout(x, 0.5))  # noqa: E731
     x, rng = np.ones((4, 30)), np.random.default_rng(0)
     layer = tg.nn.Dropout(0.5, rng=rng)
-    one, other = (tg.scan(lambda h, x: (h, layer(x)), None, x, unroll=False)[1] for _ in range(2))
+    one, other = (
+        tg.scan(lambda h, x: (h, layer(x)), None, x, backend=backend)[1] for _ in range(2)
+    )
     assert (one.data != other.data).any()
     tg.manual_seed(1)
-    one, other = (tg.scan(step, None, x, unroll=False)[1] for _ in range(2))
+    one, other = (tg.scan(step, None, x, backend=backend)[1] for _ in range(2))
     assert (one.data != other.data).any() and (one.data[0] != one.data[1]).any()
     layer.eval()
-    _, same = tg.scan(lambda h, x: (h, layer(x)), None, x, unroll=False)
+    _, same = tg.scan(lambda h, x: (h, layer(x)), None, x, backend=backend)
     np.testing.assert_array_equal(same.data, x)
 
 
-def test_a_gradient_taken_inside_the_step():
+def test_a_gradient_taken_inside_the_step(assert_same):
     w = leaf(0, H, H)
 
     def step(h: Tensor, x: Tensor) -> Any:
