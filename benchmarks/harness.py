@@ -88,8 +88,7 @@ def times(rows: list[Row]) -> Table:
     peers = peers_of(rows)
     cells = [[row.case, *(_time(row, peer, peers[0]) for peer in peers)] for row in rows]
     notes = [
-        "Median / least time of a call in ms; (nx): that peer's median over ours, above 1 we are"
-        " faster."
+        "Median / least time of a call in ms, and (nx / nx) both over ours: above 1 we are faster."
     ]
     return Table(["case", *peers], cells, notes)
 
@@ -97,9 +96,11 @@ def times(rows: list[Row]) -> Table:
 def _time(row: Row, peer: str, first: str) -> str:
     if peer not in row.figures:
         return "-"
-    own, figures = row.figures[first]["seconds"], row.figures[peer]
-    shown = f"{milliseconds(figures['seconds'])} / {milliseconds(figures['least'])}"
-    return shown if peer == first else f"{shown} ({ratio(figures['seconds'] / own)})"
+    own, figures = row.figures[first], row.figures[peer]
+    names = ("seconds", "least")
+    shown = " / ".join(milliseconds(figures[name]) for name in names)
+    over = " / ".join(ratio(figures[name] / own[name]) for name in names)
+    return shown if peer == first else f"{shown} ({over})"
 
 
 def peers_of(rows: list[Row]) -> list[str]:
@@ -150,13 +151,15 @@ def main(
         known = "; ".join(c.name for c in cases)
         parser.error(f"--only: no case contains {options.only!r}; there are: {known}")
     wanted = set(options.peers.split(",")) if options.peers else None
+    before = _spent()
     rows = [_run(case, options.rounds, wanted) for case in chosen]
+    others = _others_share(before, _spent())
     shown = table(rows)
     missing = [f"{r.case}: {p} did not run: {why}" for r in rows for p, why in r.failed.items()]
     shown = replace(shown, notes=[*shown.notes, *missing])
     _print(title, shown)
     if options.json:
-        conditions = {"rounds": options.rounds, **_conditions()}
+        conditions = {"rounds": options.rounds, "others": others, **_conditions()}
         document = {"title": title, "conditions": conditions, "table": asdict(shown)}
         document["rows"] = [asdict(row) for row in rows]
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -231,6 +234,25 @@ def _conditions() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in packages if (found := _version(name))},
     }
+
+
+def _spent() -> tuple[float, float, float] | None:
+    """Seconds of the clock, of all cores at work, and of them for our finished processes."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+    ticks = [int(n) for n in stat.read_text().split("\n")[0].split()[1:9]]
+    busy = sum(ticks) - sum(ticks[3:5])  # all but idle and waiting for the disk
+    own = os.times()
+    return own.elapsed, busy / os.sysconf("SC_CLK_TCK"), own.children_user + own.children_system
+
+
+def _others_share(before: Sequence[float] | None, after: Sequence[float] | None) -> float | None:
+    """Of the machine's time, what was spent on other work than ours: the noise in the figures."""
+    if before is None or after is None:
+        return None
+    elapsed, busy, own = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, busy - own) / (elapsed * (os.cpu_count() or 1))
 
 
 def _processor() -> str:

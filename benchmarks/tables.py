@@ -41,10 +41,15 @@ def updated(document: str, results: Path) -> str:
 
 def _conditions(found: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
-    return (
-        f"*{found['date']}; {found['processor']}; cores: {found['cores']}, threads:"
-        f" {found['threads']}, rounds: {found['rounds']}; Python {found['python']}, {packages}.*"
-    )
+    others = found["others"]
+    parts = [
+        found["date"],
+        found["processor"],
+        f"cores: {found['cores']}, threads: {found['threads']}, rounds: {found['rounds']}",
+        *([] if others is None else [f"{others:.0%} of the machine's time went to other work"]),
+        f"Python {found['python']}, {packages}",
+    ]
+    return f"*{'; '.join(parts)}.*"
 
 
 if __name__ == "__main__":

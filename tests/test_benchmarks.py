@@ -212,6 +212,14 @@ def test_a_call_is_timed_by_its_median_and_least_after_warming_up(bench):
     assert 0.0 < result.figures["least"] <= result.figures["seconds"] < 1.0
 
 
+def test_other_work_is_all_work_but_ours(bench, monkeypatch):
+    monkeypatch.setattr(bench.harness.os, "cpu_count", lambda: 2)
+    share = bench.harness._others_share
+    assert share((10.0, 100.0, 1.0), (20.0, 112.0, 8.0)) == pytest.approx(5.0 / 20.0)
+    assert share((0.0, 0.0, 0.0), (10.0, 4.0, 5.0)) == 0.0
+    assert share(None, None) is None
+
+
 def test_numbers_are_shown_to_three_digits(bench):
     shown = {0.0000214: "0.021", 0.00123456: "1.23", 0.0099951: "10.0", 0.0999: "99.9", 2.5: "2500"}
     assert {s: bench.harness.milliseconds(s) for s in shown} == shown
@@ -224,7 +232,7 @@ sys.path.insert(0, {folder!r})
 from harness import Case, Result, main
 
 def gives(seconds, *check):
-    return lambda: Result({{"seconds": seconds, "least": seconds / 2}}, check)
+    return lambda: Result({{"seconds": seconds, "least": min(seconds / 2, 0.8)}}, check)
 
 main("four", [
     Case("same", {{"ours": gives(0.5, 1.0), "slow": gives(2.0, 1.0001)}}),
@@ -246,10 +254,10 @@ def test_the_table_shows_times_over_ours_and_who_did_not_run(script, tmp_path):
     out = tmp_path / "new" / "out.json"
     done = run(script, "--rounds", "1", "--only", "sa", "--peers", "slow", "--json", out)
     assert done.returncode == 0, done.stderr
-    assert "500 / 250" in done.stdout and "2000 / 1000 (4.00x)" in done.stdout
+    assert "500 / 250" in done.stdout and "2000 / 800 (4.00x / 3.20x)" in done.stdout
     found = json.loads(out.read_text())
     (line,) = found["rows"]
-    assert line["case"] == "same" and line["figures"]["slow"] == {"seconds": 2.0, "least": 1.0}
+    assert line["case"] == "same" and line["figures"]["slow"] == {"seconds": 2.0, "least": 0.8}
     assert found["conditions"]["rounds"] == 1 and found["conditions"]["packages"]["numpy"]
     done = run(script, "--rounds", "2", "--only", "broken")
     assert done.returncode == 0 and "broken: bad did not run: ZeroDivisionError" in done.stdout
@@ -309,6 +317,7 @@ def test_a_region_of_the_document_becomes_the_table(bench, tmp_path):
         "cores": 4,
         "threads": 2,
         "rounds": 5,
+        "others": 0.125,
         "python": "3.11.0",
         "packages": {"numpy": "2.0"},
     }
@@ -320,6 +329,7 @@ def test_a_region_of_the_document_becomes_the_table(bench, tmp_path):
     written = bench.tables.updated(region("old\n"), tmp_path)
     assert written == region(
         "| case | ours |\n| :--- | ---: |\n| a | 1 / 1 |\n\nIn ms.\n\n"
-        "*2001-02-03; abacus; cores: 4, threads: 2, rounds: 5; Python 3.11.0, numpy 2.0.*\n"
+        "*2001-02-03; abacus; cores: 4, threads: 2, rounds: 5; 12% of the machine's time"
+        " went to other work; Python 3.11.0, numpy 2.0.*\n"
     )
     assert bench.tables.updated(written, tmp_path) == written
