@@ -16,6 +16,7 @@ from .random import manual_seed
 from .recording import Recording
 from .scan import scan
 from .serialization import load, save
+from .stepping import compiled_step
 from .sweep import toposort
 from .tensor import Node, Op, Parameter, Tensor, tensor
 
@@ -34,6 +35,7 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "backward",
+    "compiled_step",
     "detect_anomaly",
     "grad",
     "gradcheck",

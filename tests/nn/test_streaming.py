@@ -196,3 +196,92 @@ def test_a_batch_is_a_positive_number() -> None:
         nn.RNN(I, H).streaming(0)
     with pytest.raises(ValueError, match="backend: expected None or one of"):
         nn.RNN(I, H).streaming(backend="cuda")
+
+
+# -- any step -------------------------------------------------------------------------------------
+
+
+W = np.random.default_rng(1).normal(size=(I + H, H))
+
+
+def gated(carry: Any, x_t: Any) -> tuple[Any, Any]:
+    """A minimal gated unit with a counter, of which scan knows nothing."""
+    f_t = tg.sigmoid(tg.concatenate([x_t, carry["h"]], axis=-1) @ tg.tensor(W))
+    h = f_t * carry["h"] + (1.0 - f_t) * tg.tanh(carry["h"] + x_t.sum(axis=-1, keepdims=True))
+    return {"h": h, "count": (carry["count"][0] + 1.0,)}, (h[:, :2], x_t * 2.0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_step_gives_what_scan_gives(backend: str) -> None:
+    x = series(2)
+    carry: Any = {"h": np.zeros((2, H)), "count": (np.zeros((2, 1)),)}
+    last, ys = tg.scan(gated, carry, tg.tensor(x))
+    run = tg.compiled_step(gated, carry, x[0], backend=backend)
+    found = []
+    for x_t in x:
+        carry, y_t = run(carry, x_t)
+        found.append(y_t)
+    for one, other in zip(zip(*found, strict=True), ys, strict=True):
+        np.testing.assert_allclose(one, other.data, rtol=1e-12)
+    np.testing.assert_allclose(carry["h"], last["h"].data, rtol=1e-12)
+    np.testing.assert_array_equal(carry["count"][0], last["count"][0].data)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_whole_model_that_starts_from_integers_is_one_step(backend: str) -> None:
+    table, lstm, head = nn.Embedding(7, I, rng=0), nn.LSTM(I, H, rng=1), nn.Linear(H, 7, rng=2)
+
+    def step(state: Any, index: Any) -> tuple[Any, Any]:
+        y, state = lstm(tg.unsqueeze(table(index), 0), state)
+        return state, head(y[0])
+
+    codes = np.random.default_rng(0).integers(7, size=(T, 2))
+    y, _ = lstm(table(codes))
+    state: Any = (np.zeros((1, 2, H), np.float32),) * 2
+    run = tg.compiled_step(step, state, codes[0], backend=backend)
+    for k, index in enumerate(codes):
+        state, scores = run(state, index)
+        np.testing.assert_allclose(scores, head(y[k]).data, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_without_input_runs_by_itself() -> None:
+    run = tg.compiled_step(lambda n, _: (n * 2.0, n), np.ones(3))
+    carry, y = run(np.ones(3))
+    carry, y = run(carry)
+    np.testing.assert_array_equal(carry, np.full(3, 4.0))
+    np.testing.assert_array_equal(y, np.full(3, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("carry", "x_t", "error", "message"),
+    [
+        ((np.ones((2, H)),), np.ones((2, I)), tg.ShapeError, r"carry: expected \{count: "),
+        (
+            {"h": np.ones((2, H)), "count": (np.ones((2, 1)),)},
+            np.ones((3, I)),
+            tg.ShapeError,
+            r"x_t: expected \(2, 3\), got \(3, 3\)",
+        ),
+        (
+            {"h": np.ones((2, H), "f4"), "count": (np.ones((2, 1)),)},
+            np.ones((2, I)),
+            tg.DTypeError,
+            "carry: expected float64, got float32",
+        ),
+    ],
+)
+def test_what_is_not_like_the_examples_is_an_error(
+    carry: Any, x_t: Any, error: type[Exception], message: str
+) -> None:
+    example = {"h": np.ones((2, H)), "count": (np.ones((2, 1)),)}
+    run = tg.compiled_step(gated, example, np.ones((2, I)), backend="numpy")
+    with pytest.raises(error, match=message):
+        run(carry, x_t)
+
+
+def test_a_step_that_draws_random_numbers_is_an_error() -> None:
+    def step(carry: Any, x_t: Any) -> tuple[Any, Any]:
+        return tg.dropout(carry + x_t, 0.5), x_t
+
+    with pytest.raises(tg.GraphError, match=r"draws random numbers.*eval\(\)"):
+        tg.compiled_step(step, np.ones(3), np.ones(3))

@@ -12,9 +12,11 @@ import numpy as np
 from .. import nn
 from ..context import no_grad
 from ..data import CharVocabulary, char_batches, time_split
+from ..functions import unsqueeze
 from ..nn.losses import cross_entropy
 from ..optim import Adam, CosineAnnealingLR
 from ..random import Rng, resolve_rng
+from ..stepping import compiled_step
 from ..tensor import Array, Tensor, TensorLike
 from ..training import History, fit
 
@@ -44,9 +46,13 @@ class CharModel(nn.Module):
 
     def forward(self, indices: TensorLike, state: State | None = None) -> tuple[Tensor, State]:
         """indices: (T, B) integers -> scores (T, B, characters) and the state to go on from."""
-        x = self.embedding(indices)
-        y, last = self.lstm(x, state, unroll=len(x) == 1)  # one step is not worth compiling
+        y, last = self.lstm(self.embedding(indices), state)
         return self.head(y), last
+
+    def step(self, state: State, index: Tensor) -> tuple[State, Tensor]:
+        """One character of each of B texts, (B,) integers -> the state, scores (B, characters)."""
+        scores, state = self(unsqueeze(index, 0), state)
+        return state, scores[0]
 
 
 class CharTraining(NamedTuple):
@@ -160,12 +166,16 @@ def write(
     codes = start_codes(start, model.vocabulary)
     rng = np.random.default_rng(seed)
     written: list[int] = []
-    reader = nn.Stateful(model)
-    with no_grad():
-        scores = reader(codes[:, np.newaxis])
-        for _ in range(length):
-            logits = scores.numpy()[-1, 0].astype(np.float64) / temperature
-            chances = np.exp(logits - logits.max())
-            written.append(int(rng.choice(len(chances), p=chances / chances.sum())))
-            scores = reader(np.array([[written[-1]]]))
+    nothing = np.zeros((1, 1, model.lstm.hidden_size), np.float32)
+    state = nothing, nothing
+    go_on = compiled_step(model.step, state, codes[:1])
+    for code in codes[:-1]:
+        state, _ = go_on(state, code[np.newaxis])
+    now = codes[-1:]
+    for _ in range(length):
+        state, scores = go_on(state, now)
+        logits = scores[0].astype(np.float64) / temperature
+        below = np.exp(logits - logits.max()).cumsum()
+        written.append(int(below.searchsorted(rng.random() * below[-1], side="right")))
+        now = np.array(written[-1:])
     return start + model.vocabulary.decode(written)
