@@ -285,3 +285,17 @@ def test_a_step_that_draws_random_numbers_is_an_error() -> None:
 
     with pytest.raises(tg.GraphError, match=r"draws random numbers.*eval\(\)"):
         tg.compiled_step(step, np.ones(3), np.ones(3))
+
+
+def test_a_step_without_a_native_form_runs_with_numpy_and_says_so() -> None:
+    def step(carry: Any, x_t: Any) -> tuple[Any, Any]:
+        carry = tg.cumsum(carry + x_t, 0)
+        return carry, carry
+
+    x = np.arange(3.0)
+    quiet = tg.compiled_step(step, x, x, backend="numpy")
+    with pytest.warns(RuntimeWarning, match="no form for this step.*cumsum") as caught:
+        run = tg.compiled_step(step, x, x, backend="numba")
+    assert caught[0].filename == __file__
+    for found in (run, quiet):
+        np.testing.assert_array_equal(found(x, x)[1], np.cumsum(2.0 * x))

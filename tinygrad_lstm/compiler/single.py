@@ -100,7 +100,7 @@ class SingleStep:
                 f"step: the numba backend has no form for this step ({error}); it runs with "
                 'numpy. backend="numpy" says so without this warning',
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,  # where the step was asked for
             )
 
     def refresh(self) -> None:

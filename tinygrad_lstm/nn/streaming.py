@@ -37,8 +37,8 @@ class Streaming:
     Returns y_t (B, proj_size or hidden_size) and the state after x_t, in new arrays that are the
     caller's: one step may serve any number of sequences, and several threads, in turn.
     Planned once, when it is made: a call fills buffers, runs one kernel, and copies the results.
-    The weights are packed for it then, too; `refresh()` where training has gone on. No dropout, as
-    in eval mode; no gradients.
+    The weights are packed for it then, too, which takes several times as long as a call: where
+    training has gone on, `refresh()` does it again. No dropout, as in eval mode; no gradients.
     Raises ShapeError and DTypeError for an x_t or state that does not fit.
     """
 
