@@ -108,6 +108,8 @@ class Layout:
         self.lanes = vector_bytes // self.dtype.itemsize
         self._inputs()
         wanted = {*self.program.stacks, *self.program.carry_out}
+        self._multiplied = {i.inputs[0] for i in graph.instructions if i.op is OPS["matmul"]}
+        self._multiplied.update(v for pair in self.program.products for v in pair)
         for i in graph.instructions:
             self._instruction(i, i.out in wanted)
         self._check_row_sums()
@@ -247,7 +249,7 @@ class Layout:
             self.row_sums[i.out] = self.row_sums[value]._replace(shape=out)
             return
         made = self._looked_at(i, self.view(value, len(self.graph.spec(value).shape)), out)
-        if wanted:
+        if wanted or (i.out in self._multiplied and not made.is_dense()):
             self.copies[i.out] = made
             self._compute(i._replace(op=_IDENTITY, attrs={}), made.rows)
         else:
@@ -332,9 +334,7 @@ class Layout:
         if self.batch is not None and not v.rows:
             raise NotNative("a product that is the same for all rows")
         if not v.is_dense():
-            strided = len(v.shape) == 1 and v.strides[0] == 1
-            if not strided:
-                raise NotNative("a product of numbers that do not lie side by side")
+            raise NotNative("a product of numbers that do not lie side by side")
         self._compute(i, v.rows)
         row = self.views[i.out].shape
         if math.prod(row[:-1]) > 1:  # several rows in one: each starts at a whole register
