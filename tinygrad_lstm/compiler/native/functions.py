@@ -183,12 +183,14 @@ class Vectors:
         return self.f.let(f"fmul {self.kind} {value}, {self._power(rest)}")
 
     def sigmoid(self, x: str) -> str:
-        """1 / (1 + e^-x)."""
+        """1 / (1 + e^-x); 0 where that is no normal number."""
         end = _SIGMOID_END[self.scalar.bits]
         n, less_one = self._reduced(self.clamp(self.negative(x), -end, end))
         power = self._power(n)
         above = self.binary("fadd", self.fma(less_one, power, power), self.constant(1.0))
-        return self.f.let(f"fdiv {self.kind} {self.constant(1.0)}, {above}")
+        value = self.f.let(f"fdiv {self.kind} {self.constant(1.0)}, {above}")
+        beyond = self.compare("olt", x, self.constant(-end))
+        return self.select(beyond, self.constant(0.0), value)
 
     def tanh(self, x: str) -> str:
         """m / (m + 2) with m = e^2x - 1, which keeps the digits of a small x."""

@@ -92,9 +92,25 @@ def _log_softmax(w: _Writer, i: Instruction) -> int:
     return w.each("sub", below, w.each("log", w.reduce("sum", w.each("exp", below), axis, True)))
 
 
+def _logsumexp(w: _Writer, i: Instruction) -> int:
+    (a,), axis = i.inputs, i.attrs["axis"]
+    highest = w.reduce("max", a, axis, True)
+    shape, dtype = w.spec(highest)
+    most = float(np.finfo(dtype).max)
+    ends = {"low": -most, "high": most}
+    finite = w.builder.add(OPS["within"], (highest,), ends, Spec(shape, np.dtype(bool)))
+    choices = (finite, highest, w.constant(0.0, a))  # infinite: nothing to be shifted by
+    shift = w.builder.add(OPS["where"], choices, {}, Spec(shape, dtype))
+    total = w.reduce("sum", w.each("exp", w.each("sub", a, shift)), axis, True)
+    whole = w.each("add", w.each("log", total), shift)
+    out = w.spec(i.out)
+    return w.builder.add(OPS["reshape"], (whole,), {"shape": out.shape}, out)
+
+
 _RULES: dict[str, Callable[[_Writer, Instruction], Any]] = {
     "mean": _mean,
     "var": _var,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
+    "logsumexp": _logsumexp,
 }
