@@ -130,13 +130,13 @@ def test_a_call_keeps_no_memory_and_needs_little() -> None:
             step(x[0], state)
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        for _ in range(50):
+        for _ in range(500):
             step(x[0], state)
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 200
-    assert peak - before < 1500  # three small arrays and what Python calls with
+    assert after - before < 10_000  # one small array kept per call would be 60,000
+    assert peak - before < 10_000  # a trace of the step, or its plan, takes far more
 
 
 def test_threads_can_share_a_step() -> None:

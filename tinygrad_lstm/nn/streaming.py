@@ -107,8 +107,8 @@ class Streaming:
                     else:
                         buffer[...] = self._checked(name, s, shape)
             self._step.run()
-            after: tuple[Array, ...] = tuple(map(_Array.copy, self._after))
-            return self._y.copy(), after[0] if self._single else after
+            after: list[Array] = [*map(_Array.copy, self._after)]
+            return self._y.copy(), after[0] if self._single else tuple(after)
 
     def _parts(self, state: Any) -> Sequence[Any]:
         """The states by name: what a call takes for an LSTM is a pair."""
