@@ -12,21 +12,22 @@ from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Parameter, Tensor
-from tinygrad_lstm.compiler.backends import backend_named
+from tinygrad_lstm.compiler.backends import Backend, backend_named
 from tinygrad_lstm.compiler.differentiate import differentiate
 from tinygrad_lstm.compiler.graph import Graph, Instruction, in_order
 from tinygrad_lstm.compiler.merge import merge_products, merge_slices
-from tinygrad_lstm.compiler.numpy_backend import source_of
+from tinygrad_lstm.compiler.numpy_backend import build, source_of
 from tinygrad_lstm.compiler.partition import partition
 from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.compiler.reassociate import reassociate
-from tinygrad_lstm.compiler.tidy import join_slices, views_again
+from tinygrad_lstm.compiler.tidy import join_slices, join_sums, split_slices, views_again
 from tinygrad_lstm.compiler.trace import graph_of
 from tinygrad_lstm.tensor import next_number
 from tinygrad_lstm.tree import flatten, unflatten
 
 T, B = 5, 3
 NUMPY = backend_named("numpy")
+STEPWISE = Backend("stepwise", build, over_time=False)  # what suits a native loop, without its code
 
 
 def parameter(seed: int, *shape: int) -> Parameter:
@@ -34,11 +35,17 @@ def parameter(seed: int, *shape: int) -> Parameter:
 
 
 def traced(
-    f: Callable[..., Any], *shapes: tuple[int, ...]
+    f: Callable[..., Any], *shapes: tuple[int, ...], integers: tuple[int, ...] = ()
 ) -> tuple[Graph, list[np.ndarray]]:
-    """The graph of f over new inputs of these shapes; arrays for these and what f captures."""
+    """The graph of f over new inputs of these shapes; arrays for these and what f captures.
+
+    integers: which of the inputs are zeros to index by.
+    """
     rng = np.random.default_rng(99)
-    inputs = [tg.tensor(rng.normal(size=shape), requires_grad=True) for shape in shapes]
+    values = [rng.normal(size=shape) for shape in shapes]
+    for k in integers:
+        values[k] = np.zeros(shapes[k], np.int64)
+    inputs = [tg.tensor(a, requires_grad=a.dtype.kind == "f") for a in values]
     since = next_number()
     outputs = flatten(f(*inputs), Tensor, "outputs")[0]
     graph, captured = graph_of(outputs, inputs, since)
@@ -75,6 +82,12 @@ def the(name: str, graph: Graph) -> Instruction:
 def varying(graph: Graph, inputs: int) -> set[int]:
     """The values that depend on the first few inputs."""
     return graph.depending_on(graph.inputs[:inputs])
+
+
+def carried_last(graph: Graph, carries: int = 1) -> Callable[[int], int]:
+    """A rank: what depends on the carry is added to what does not."""
+    carried = varying(graph, carries)
+    return lambda v: int(v in carried)
 
 
 # -- products that share their left operand -------------------------------------------------------
@@ -205,7 +218,7 @@ def test_what_does_not_depend_on_the_carry_is_added_first():
     u, w, b, b2 = parameter(0, I, H), parameter(1, H, H), parameter(2, H), parameter(3, H)
     graph, arrays = traced(lambda h, x: tg.tanh(x @ u + h @ w + b + b2), (B, H), (B, I))
     carried = varying(graph, 1)
-    regrouped = reassociate(graph, carried)
+    regrouped = reassociate(graph, carried_last(graph))
     after = varying(regrouped, 1)
     sums = [i for i in regrouped.instructions if i.op.name == "add"]
     assert len(sums) == 3 and sum(i.out in after for i in sums) == 1
@@ -221,7 +234,7 @@ def test_a_sum_that_somebody_else_reads_stays_a_sum():
         return [first + x + c, first * 2.0, h + (h + h) + x + c + b]
 
     graph, arrays = traced(step, (B, H), (B, H))
-    regrouped = reassociate(graph, varying(graph, 1))
+    regrouped = reassociate(graph, carried_last(graph))
     assert_same_numbers(graph, regrouped, arrays)
     (reader,) = (i for i in regrouped.instructions if i.op.name == "mul")
     assert regrouped.producers()[reader.inputs[0]].inputs == (graph.inputs[0], graph.inputs[2])
@@ -236,8 +249,24 @@ def test_a_sum_that_is_needed_anyway_is_not_done_twice():
 
     for shared in (step, lambda h, x: (h + b, h + b + x + c), lambda h, x: step(h, x)[:1]):
         graph, arrays = traced(shared, (B, H), (B, H))
-        regrouped = reassociate(graph, varying(graph, 1))
+        regrouped = reassociate(graph, carried_last(graph))
         assert ops(regrouped)["add"] <= ops(graph)["add"]
+        assert_same_numbers(graph, regrouped, arrays)
+
+
+def test_terms_of_one_rank_are_added_together_and_the_lowest_first():
+    u, w, b, b2 = parameter(0, I, H), parameter(1, H, H), parameter(2, H), parameter(3, H)
+    graph, arrays = traced(lambda h, x: tg.tanh(b + x @ u + b2 + h @ w), (B, H), (B, I))
+    products = {i.out for i in graph.instructions if i.op.name == "matmul"}
+    for first in (True, False):
+        regrouped = reassociate(graph, lambda v, first=first: (v in products) != first)
+        made = regrouped.producers()
+        total = made[the("tanh", regrouped).inputs[0]]
+        kinds = [
+            {made[v].op.name if v in made else "" for v in made[part].inputs}
+            for part in total.inputs
+        ]
+        assert kinds == ([{"matmul"}, {""}] if first else [{""}, {"matmul"}])
         assert_same_numbers(graph, regrouped, arrays)
 
 
@@ -247,7 +276,7 @@ def test_a_sum_that_is_needed_anyway_is_not_done_twice():
 def test_the_product_with_x_is_done_for_all_steps_and_invariants_once():
     u, w, b = parameter(0, I, H), parameter(1, H, H), parameter(2, H)
     graph, _ = traced(lambda h, x: tg.tanh(tg.relu(x) @ u + h @ tg.exp(w) + b * b), (B, H), (B, I))
-    graph = reassociate(graph, varying(graph, 1))
+    graph = reassociate(graph, carried_last(graph))
     parts = partition(graph, 1, 1, T)
     assert ops(parts.before) == {"relu": 1, "matmul": 1, "exp": 1, "mul": 1, "add": 1}
     assert ops(parts.loop) == {"matmul": 1, "add": 1, "tanh": 1}
@@ -286,7 +315,7 @@ def test_an_op_on_x_alone_is_done_for_all_steps_where_it_has_such_a_form(name):
         return total
 
     graph, arrays = traced(whole, (B, 1), (B, I))
-    graph = reassociate(graph, varying(graph, 1))
+    graph = reassociate(graph, carried_last(graph))
     parts = partition(graph, 1, 1, T)
     assert (ops(parts.loop) == {"add": 1}) == (name in TIMED)
     series = np.random.default_rng(3).normal(size=(T, B, I))
@@ -296,6 +325,21 @@ def test_an_op_on_x_alone_is_done_for_all_steps_where_it_has_such_a_form(name):
         timed = [array[t] for array in outputs[: len(parts.timed)]]
         again = run(parts.loop, [arrays[0], *timed, *outputs[len(parts.timed) :]])
         np.testing.assert_allclose(again[0], one_step[0], rtol=1e-6 if name == "casts" else 1e-12)
+
+
+def test_step_by_step_only_what_is_no_arithmetic_of_floats_is_done_before_the_loop():
+    table, u, w = parameter(0, 9, I), parameter(1, I, H), parameter(2, H, H)
+    b, b2 = parameter(3, H), parameter(4, H)
+
+    def step(h: Tensor, word: Tensor) -> Tensor:
+        return tg.tanh(tg.take(table, word, 0) @ u + b + h @ w + b2)
+
+    graph, _ = traced(step, (B, H), (B,), integers=(1,))
+    parts = partition(graph, 1, 1, T, over_time=False)
+    assert ops(parts.before) == {"take": 1}
+    plan = Plan(graph, 1, 1, T, [True, False, True, True, True, True, True], STEPWISE)
+    assert ops(plan.parts.before) == {"take": 1, "add": 1}  # the biases are one
+    assert ops(plan.parts.loop) == {"matmul": 2, "add": 2, "tanh": 1}
 
 
 # -- backward graphs ------------------------------------------------------------------------------
@@ -374,30 +418,102 @@ def test_a_view_is_taken_again_instead_of_kept():
     assert len(again.inputs) == len(derived.seeded) + len(reads)
 
 
+def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway():
+    def step(*parts: Tensor) -> list[Tensor]:
+        return [tg.concatenate(parts, axis=1), tg.concatenate([p.sum(0) for p in parts], axis=0)]
+
+    graph, arrays = traced(step, (B, 2), (B, 3), (B, 1))
+    joined = join_sums(graph)
+    assert ops(joined) == {"concatenate": 1, "sum": 1}
+    assert the("sum", joined).inputs == (the("concatenate", joined).out,)
+    assert_same_numbers(graph, joined, arrays)
+    for odd in (
+        lambda a, b, c: tg.concatenate([a.sum(0), b.sum(0), c.sum(1)]),  # one over features
+        lambda a, b, c: tg.concatenate([a.sum(0, keepdims=True), b.sum(0, keepdims=True)], axis=1),
+        lambda a, b, c: tg.concatenate([a.sum(0), b[0]]),
+    ):
+        graph, _ = traced(odd, (B, 2), (B, 3), (B, 1))
+        assert ops(join_sums(graph)) == ops(graph)
+
+
+def test_what_only_slices_are_read_of_is_done_on_the_slices():
+    b = parameter(0, 3 * H)
+
+    def step(z: Tensor, y: Tensor) -> list[Tensor]:
+        i, f, g = tg.split(tg.tanh(z * y + b) * 2.0, 3, axis=1)
+        return [i * f, g + 1.0]
+
+    graph, arrays = traced(step, (B, 3 * H), (B, 3 * H))
+    split = split_slices(graph)
+    assert ops(split) == {"getitem": 9, "mul": 7, "add": 4, "tanh": 3}
+    widths = {split.spec(i.out).shape for i in split.instructions}
+    assert widths == {(B, H), (H,)}
+    assert_same_numbers(graph, split, arrays, exactly=True)
+
+
+def test_sums_of_products_and_what_is_read_whole_are_not_split():
+    w, v = parameter(0, H, 2 * H), parameter(1, H, 2 * H)
+
+    def products(h: Tensor, x: Tensor) -> list[Tensor]:
+        return tg.split(h @ w + x @ v, 2, axis=1)
+
+    def whole(h: Tensor, x: Tensor) -> list[Tensor]:
+        z = tg.tanh(tg.concatenate([h, x], axis=1))
+        return [*tg.split(z, 2, axis=1), z.sum(-1)]
+
+    def output(h: Tensor, x: Tensor) -> list[Tensor]:
+        z = tg.tanh(tg.concatenate([h, x], axis=1))
+        return [z, *tg.split(z, 2, axis=1)]
+
+    for step in (products, whole, output):
+        graph, _ = traced(step, (B, H), (B, H))
+        assert ops(split_slices(graph)) == ops(graph)
+
+
 # -- whole plans ----------------------------------------------------------------------------------
 
 
-def plan_of(name: str, seed: int = 0) -> Plan:
-    step, carry, _ = case(name, seed=seed)
-    x = tg.tensor(np.ones((T, B, I)), requires_grad=True)
-    _, ys = tg.scan(step, tensors(carry, B), x, unroll=False)
-    end = flatten(ys, Tensor, "ys")[0][0]
-    (node,) = (n for n in tg.toposort([end]) if n.op.name == "scan")
-    return node.attrs["plan"]
+def plan_of(name: str, backend: Backend) -> Plan:
+    step, carry, _ = case(name)
+    leaves, form = flatten(tensors(carry, B), Tensor, "carry")
+    shapes = [*(t.shape for t in leaves), (B, I)]
+    graph, _ = traced(lambda *t: step(unflatten(form, t[:-1]), t[-1]), *shapes)
+    return Plan(graph, len(leaves), 1, T, [True] * len(graph.inputs), backend)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "two_chains"])
-def test_the_loop_holds_only_the_products_with_the_state(name):
-    plan, chain = plan_of(name), 3 if name == "two_chains" else 1
+def test_over_time_the_loop_holds_only_the_products_with_the_state(name):
+    plan, chain = plan_of(name, NUMPY), 3 if name == "two_chains" else 1
     assert ops(plan.parts.before)["matmul"] == 1  # x @ U of all gates and all steps
     assert ops(plan.forward.graph)["matmul"] == chain
     assert ops(plan.backward.graph)["matmul"] == chain  # back to the state; no weight's gradient
     assert ops(plan.backward.graph)["scatter"] == 0
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "two_chains"])
+def test_step_by_step_the_loop_holds_all_but_the_sum_of_biases(name):
+    plan, chain = plan_of(name, STEPWISE), 3 if name == "two_chains" else 1
+    biases = {"lstm": 1, "rnn": 1, "gru": 2, "two_chains": 0}[name]
+    found = ops(plan.parts.before)
+    assert found["add"] <= biases and not found["matmul"] and not found["tanh"]
+    assert plan.parts.timed == plan.parts.before.inputs[:1]  # x as it is
+    assert ops(plan.forward.graph)["matmul"] == chain + 1  # x @ U of all gates
+    assert ops(plan.backward.graph)["matmul"] == chain + 1  # and back to x
+    assert ops(plan.backward.graph)["scatter"] == 0
+
+
+def test_step_by_step_the_gates_of_an_lstm_are_apart_between_two_products():
+    graph = plan_of("lstm", STEPWISE).forward.graph
+    assert ops(graph)["sigmoid"] == 3 and ops(graph)["tanh"] == 2
+    wide = [i for i in graph.instructions if graph.spec(i.out).shape == (B, 4 * H)]
+    assert [i.op.name for i in wide] == ["matmul", "matmul", "add"]  # no bias, no gate
+    assert set(wide[2].inputs) == {wide[0].out, wide[1].out}
+
+
+@pytest.mark.parametrize("backend", [NUMPY, STEPWISE], ids=lambda b: b.name)
 @pytest.mark.parametrize("name", CELLS)
-def test_the_gradient_of_a_matrix_is_one_product_after_the_loop(name):
-    plan = plan_of(name)
+def test_the_gradient_of_a_matrix_is_one_product_after_the_loop(name, backend):
+    plan = plan_of(name, backend)
     loop = plan.parts.loop
     matrices = [v for v in plan.products if len(loop.spec(v).shape) == 2]
     assert matrices
@@ -407,7 +523,8 @@ def test_the_gradient_of_a_matrix_is_one_product_after_the_loop(name):
     assert all(len(spec.shape) < 2 for spec in rows)  # only vectors are summed step by step
 
 
-def test_one_ann_per_gate_is_the_stacked_cell():
+@pytest.mark.parametrize("backend", [NUMPY, STEPWISE], ids=lambda b: b.name)
+def test_one_ann_per_gate_is_the_stacked_cell(backend):
     stacked_u, stacked_w = parameter(0, 3 * H, I), parameter(1, 3 * H, H)
     single = [(parameter(k, I, H), parameter(9 + k, H, H)) for k in range(3)]
 
@@ -425,11 +542,12 @@ def test_one_ann_per_gate_is_the_stacked_cell():
     plans = []
     for step in (stacked, textbook):
         graph, _ = traced(step, (B, H), (B, I))
-        plans.append(Plan(graph, 1, 1, T, [True] * len(graph.inputs), NUMPY))
+        plans.append(Plan(graph, 1, 1, T, [True] * len(graph.inputs), backend))
     one, other = plans
     assert ops(one.forward.graph) == ops(other.forward.graph)
     assert ops(one.backward.graph) == ops(other.backward.graph)
-    assert ops(other.parts.before) == {"concatenate": 2, "matmul": 1}
+    done_before = {"concatenate": 2, "matmul": 1} if backend.over_time else {"concatenate": 2}
+    assert ops(other.parts.before) == done_before
 
 
 def test_a_plan_without_gradients_keeps_only_states_and_outputs():
@@ -442,7 +560,7 @@ def test_a_plan_without_gradients_keeps_only_states_and_outputs():
 
 
 def test_the_loop_is_a_function_that_can_be_read():
-    source, names = source_of(plan_of("rnn").forward)
+    source, names = source_of(plan_of("rnn", NUMPY).forward)
     assert source.startswith("def run(T, C, Z, V, S, A):") and "for t in range(T):" in source
     assert np.tanh in names.values() and np.matmul in names.values()
     compile(source, "source", "exec")
@@ -477,6 +595,6 @@ def test_every_pass_leaves_the_numbers_of_a_cell(name):
     graph, arrays = traced(lambda *t: step(unflatten(form, t[:-1]), t[-1]), *shapes, (B, I))
     products = merge_products(graph, varying(graph, count + 1))
     slices = merge_slices(products)
-    regrouped = reassociate(slices, varying(slices, count))
+    regrouped = reassociate(slices, carried_last(slices, count))
     for after in (products, slices, regrouped):
         assert_same_numbers(graph, after, arrays)
