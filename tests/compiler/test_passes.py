@@ -42,7 +42,7 @@ def traced(
     integers: which of the inputs are zeros to index by.
     """
     rng = np.random.default_rng(99)
-    values = [rng.normal(size=shape) for shape in shapes]
+    values: list[np.ndarray] = [rng.normal(size=shape) for shape in shapes]
     for k in integers:
         values[k] = np.zeros(shapes[k], np.int64)
     inputs = [tg.tensor(a, requires_grad=a.dtype.kind == "f") for a in values]
@@ -455,7 +455,7 @@ def test_sums_of_products_and_what_is_read_whole_are_not_split():
     w, v = parameter(0, H, 2 * H), parameter(1, H, 2 * H)
 
     def products(h: Tensor, x: Tensor) -> list[Tensor]:
-        return tg.split(h @ w + x @ v, 2, axis=1)
+        return list(tg.split(h @ w + x @ v, 2, axis=1))
 
     def whole(h: Tensor, x: Tensor) -> list[Tensor]:
         z = tg.tanh(tg.concatenate([h, x], axis=1))

@@ -14,6 +14,11 @@ import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
 
 
+def both(backend: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How to run the reference, and how what is tested."""
+    return {"unroll": True}, {"backend": backend}
+
+
 def normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
@@ -215,7 +220,7 @@ def test_integers_and_booleans_stay_what_they_are_beyond_an_end(unroll, backend)
         np.zeros(3, np.int64),
         xs,
         lengths=[1, 4, 0],
-        **({"unroll": True} if unroll else {"backend": backend}),
+        **both(backend)[0 if unroll else 1],
     )
     assert (last.dtype, counts.dtype, flags.dtype) == (np.int64, np.int64, np.bool_)
     np.testing.assert_array_equal(last.data, [1, 2 + 5 + 8 + 11, 0])
@@ -346,7 +351,7 @@ def test_second_order_is_that_of_the_unrolled(name, backend):
     step, carry, weights = case(name)
     state, x = tensors(carry, 2), leaf(2, 3, 2, I)
     found: list[list[np.ndarray]] = []
-    for options in ({"unroll": True}, {"backend": backend}):
+    for options in both(backend):
         final, ys = tg.scan(step, state, x, **options)
         wanted = unique([*leaves_of(state), x, *weights])
         first = tg.grad(loss_of(leaves_of(final, ys)), wanted, create_graph=True, allow_unused=True)
@@ -381,7 +386,7 @@ def test_second_order_counts_what_is_given_twice_once_for_each(backend):
 
 def test_third_order(backend):
     a, slopes = leaf(0), []
-    for options in ({"unroll": True}, {"backend": backend}):
+    for options in both(backend):
         step = lambda s, _: (tg.sin(a * s), None)  # noqa: E731
         y, _ = tg.scan(step, tg.tensor(normal(1)), steps=3, **options)
         for _ in range(3):
@@ -402,7 +407,8 @@ def test_dropout_draws_a_mask_for_every_step(reverse, backend):
         return h, tg.dropout(h * 0.0 + 1.0, 0.5)
 
     found: list[list[np.ndarray]] = []
-    for options in ({"unroll": True}, {"backend": backend}):
+    ys = h0  # of the last run
+    for options in both(backend):
         tg.manual_seed(5)
         final, ys = tg.scan(step, h0, x, reverse=reverse, **options)
         slopes = tg.grad(final.sum(), [w, x, h0])
@@ -416,7 +422,7 @@ def test_dropout_keeps_its_masks_in_second_order(backend):
     w = leaf(0, H, H)
     step = lambda h, x: (tg.tanh(tg.dropout(h, 0.4, rng=rng) @ w + x), None)  # noqa: E731
     slopes: list[np.ndarray] = []
-    for options in ({"unroll": True}, {"backend": backend}):
+    for options in both(backend):
         rng = np.random.default_rng(3)
         final, _ = tg.scan(step, leaf(1, 2, H), leaf(2, 4, 2, H), **options)
         slope = tg.grad(final.sum(), w, create_graph=True)
