@@ -16,6 +16,8 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+MOST_OTHER_WORK = 0.1
+WARNING = "**Times of a busy machine, or of one that did not tell: nothing follows from them.**"
 
 _REGION = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -49,7 +51,8 @@ def _conditions(found: dict[str, Any]) -> str:
         *([] if others is None else [f"{others:.0%} of the machine's time went to other work"]),
         f"Python {found['python']}, {packages}",
     ]
-    return f"*{'; '.join(parts)}.*"
+    calm = others is not None and others <= MOST_OTHER_WORK
+    return f"*{'; '.join(parts)}.*" + ("" if calm else f"\n{WARNING}")
 
 
 if __name__ == "__main__":
