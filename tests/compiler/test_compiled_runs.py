@@ -16,7 +16,7 @@ from user_cells import CELLS, H, I, case, tensors
 import tinygrad_lstm as tg
 from tinygrad_lstm import Node, Tensor
 from tinygrad_lstm.compiler import recorded
-from tinygrad_lstm.compiler.plan import Plan, Saved
+from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.nn.cells import lstm_step, lstm_weights
 
 
@@ -31,10 +31,10 @@ def plan_of(t: Tensor) -> Plan:
     return node.attrs["plan"]
 
 
-def saved_by(node: Node) -> Saved:
-    """What a scan keeps for its backward pass."""
+def kept_by(node: Node) -> list[Any]:
+    """The arrays over time that a scan keeps for its backward pass."""
     outputs: Any = node.value
-    return outputs.saved
+    return node.attrs["plan"].runner.kept(outputs.saved)
 
 
 def run(name: str, weights_seed: int, x: Tensor, backend: str, **options: Any) -> tuple[Plan, Any]:
@@ -214,7 +214,7 @@ def test_the_backward_pass_keeps_little_more_than_the_gates_and_states(backend):
     x = tg.tensor(np.ones((steps, batch, 16), np.float32))
     _, ys = tg.scan(step, state, x, backend=backend)
     (node,) = (n for n in tg.toposort([ys]) if n.op.name == "scan")
-    kept = saved_by(node).nbytes()
+    kept = sum(a.nbytes for a in kept_by(node))
     assert ys.data.nbytes < kept <= 1.25 * 4 * steps * batch * size * (4 + 3)
 
 
@@ -228,9 +228,7 @@ def test_a_graph_is_freed_with_its_last_tensor_and_no_collector(backend):
             final, ys = tg.scan(step, state, x, backend=backend)
             (node,) = (n for n in tg.toposort([ys]) if n.op.name == "scan")
             outputs = [weakref.ref(array) for array in node.value]
-            wholes = [a if a.base is None else a.base for a in saved_by(node).timed]
-            kept = [weakref.ref(a) for a in wholes if a is not x.data]
-            del wholes
+            kept = [weakref.ref(a) for a in kept_by(node) if a is not x.data]
             assert kept and outputs[0]() is not None
             loss = loss_of(leaves_of(final, ys))
             slopes = tg.grad(loss, weights, create_graph=second_order)

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from . import numpy_backend
-from .program import Loop, Program
+from ..tensor import Array
+from .runner import Runner as NumpyRunner
 
-__all__ = ["BACKENDS", "Backend", "NotNative", "backend_named"]
+if TYPE_CHECKING:
+    from .plan import Plan
+
+__all__ = ["BACKENDS", "Backend", "NotNative", "Runner", "backend_named"]
 
 BACKENDS = ("numpy", "numba")
 
 
-class Backend(NamedTuple):
-    """How loops are built, and what suits them.
+class Runner(Protocol):
+    """A plan that runs. What it saves only it can read."""
 
+    run: Callable[[Sequence[Array]], tuple[list[Array], Any]]
+    """Outputs (last carries, then all y (T, ...)) from carries, xs (T, ...) and captured.
+
+    And what is kept for the backward pass, None where there is none.
+    """
+    pull: Callable[[Any, Sequence[Array | None]], list[Array | None]]
+    """Cotangents of carries, xs and captured from what was kept and those of the outputs.
+
+    In arrays of their own, which share memory with nothing; None where none is wanted.
+    """
+
+    def kept(self, saved: Any) -> list[Array]:
+        """The arrays over time that stand behind what a run has saved, each once."""
+        ...
+
+
+class Backend(NamedTuple):
+    """How plans are run, and what suits that.
+
+    runner: raises NotNative where there is no form for a step.
     over_time: do for all steps at once what does not depend on the carry; a native loop does it
     step by step, while the numbers are in the nearest cache.
     """
 
     name: str
-    build: Callable[[Program], Loop]
+    runner: Callable[[Plan], Runner]
     over_time: bool
 
 
@@ -30,7 +53,7 @@ class NotNative(Exception):
     """A step that a backend has no form for; says which op it is."""
 
 
-_NUMPY = Backend("numpy", numpy_backend.build, True)
+_NUMPY = Backend("numpy", NumpyRunner, True)
 
 
 @cache
@@ -56,6 +79,6 @@ def backend_named(name: str | None) -> Backend:
             'backend="numba" needs the compiler that Numba 0.62 or newer brings: '
             "pip install 'tinygrad_lstm[fast]', or take backend=\"numpy\""
         )
-    from .native.loop import build
+    from .native.runner import NativeRunner
 
-    return Backend("numba", build, False)
+    return Backend("numba", NativeRunner, False)

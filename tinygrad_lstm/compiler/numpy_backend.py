@@ -16,9 +16,10 @@ from ..tensor import Array
 from . import memory
 from .graph import Instruction
 from .program import Loop, Outcome, Program
+from .source import Source
 from .tidy import is_view
 
-__all__ = ["build", "source_of"]
+__all__ = ["build", "function_of"]
 
 
 def _where(condition: Array, a: Array, b: Array, out: Array) -> None:
@@ -71,10 +72,7 @@ def build(program: Program) -> Loop:
     known = {*program.timed, *program.stacks}
     factors = dict.fromkeys(v for pair in program.products for v in pair if v not in known)
     kept = replace(program, stacks=(*program.stacks, *factors))
-    source, names = source_of(kept)
-    namespace = dict(names)
-    exec(compile(source, "<compiled scan>", "exec"), namespace)
-    run = namespace["run"]
+    _, run = function_of(kept)
 
     def loop(
         steps: int, carried: Sequence[Array], timed: Sequence[Array], invariants: Sequence[Array]
@@ -91,6 +89,7 @@ def build(program: Program) -> Loop:
         over_time = dict(zip(program.timed, timed, strict=True))
         over_time |= dict(zip(kept.stacks, stacks, strict=True))
         products = [_product(over_time[a], over_time[b]) for a, b in program.products]
+        finals = [np.array(a) for a in finals]  # no view: it would keep all
         return Outcome(finals, stacks[: len(program.stacks)], sums, products)
 
     return loop
@@ -101,8 +100,8 @@ def _product(left: Array, right: Array) -> Array:
     return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
 
 
-def source_of(program: Program) -> tuple[str, dict[str, Any]]:
-    """The function's source, and the objects it refers to by name."""
+def function_of(program: Program) -> tuple[str, Callable[..., Any]]:
+    """The function's source, and the function."""
     return _Writer(program).write()
 
 
@@ -110,7 +109,8 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.graph = program.graph
-        self.names: dict[str, Any] = {"np": np}
+        self.source = Source(self.graph)
+        self.names = self.source.names
         self.head: list[str] = []
         self.body: list[str] = []
         self.swaps: list[str] = []
@@ -118,7 +118,7 @@ class _Writer:
         self.made = self.graph.producers()
         self.placed: dict[int, tuple[int, slice]] = {}  # value -> its part of a concatenation
 
-    def write(self) -> tuple[str, dict[str, Any]]:
+    def write(self) -> tuple[str, Callable[..., Any]]:
         p = self.program
         for k, value in enumerate(p.carried):
             self.head.append(f"v{value} = C[{k}]")
@@ -128,8 +128,6 @@ class _Writer:
             self.head.append(f"S{k} = S[{k}]")
         for k in range(len(p.timed)):
             self.head.append(f"Z{k} = Z[{k}]")
-        for value, array in self.graph.constants.items():
-            self.names[f"v{value}"] = array
         varying = self.graph.depending_on([*p.carried, *p.timed]) | set(p.stacks)
         fixed = [i for i in self.graph.instructions if i.out not in varying]
         loop = [i for i in self.graph.instructions if i.out in varying]
@@ -148,13 +146,12 @@ class _Writer:
             self.body.append(f"{left} = {right}" if left != right else "pass")
         span = "range(T - 1, -1, -1)" if p.backwards else "range(T)"
         lines = [
-            "def run(T, C, Z, V, S, A):",
-            *(f"    {line}" for line in self.head),
-            f"    for t in {span}:",
-            *(f"        {line}" for line in [*self.body, *self.swaps] or ["pass"]),
-            f"    return [{', '.join(f'v{v}' for v in p.carried)}]",
+            *self.head,
+            f"for t in {span}:",
+            *(f"    {line}" for line in [*self.body, *self.swaps] or ["pass"]),
+            f"return [{', '.join(f'v{v}' for v in p.carried)}]",
         ]
-        return "\n".join(lines) + "\n", self.names
+        return self.source.function("T, C, Z, V, S, A", lines)
 
     def _row(self, t: str, value: int) -> str:
         """The index of one step's row, which must be an array, of scalars too."""
@@ -162,16 +159,8 @@ class _Writer:
 
     def _once(self, i: Instruction) -> None:
         """An instruction that does not change from step to step; matrices laid out for speed."""
-        call = f"np.asarray({self._forward(i)}, order='C')"
-        self.head.append(f"v{i.out} = {call}")
-
-    def _forward(self, i: Instruction) -> str:
-        self.names[f"f{i.out}"] = i.op.forward
-        arguments = [f"v{v}" for v in i.inputs]
-        if i.attrs:
-            self.names[f"k{i.out}"] = dict(i.attrs)
-            arguments.append(f"**k{i.out}")
-        return f"f{i.out}({', '.join(arguments)})"
+        call = self.source.call(i, i.op.forward)
+        self.head.append(f"v{i.out} = np.asarray({call}, order='C')")
 
     def _place(self, loop: Sequence[Instruction]) -> None:
         """Let what a concatenation joins be computed in place, as parts of its result."""
@@ -218,7 +207,7 @@ class _Writer:
     def _instruction(self, i: Instruction) -> None:
         wanted = i.out in self.stack_of or i.out in self.program.carry_out
         if is_view(i) and not wanted:
-            self.body.append(f"v{i.out} = {self._view(i)}")
+            self.body.append(f"v{i.out} = {self.source.view(i)}")
             return
         if i.op.name == "concatenate" and any(w == i.out for w, _ in self.placed.values()):
             self._rest_of(i)
@@ -226,23 +215,9 @@ class _Writer:
         self.body.append(f"v{i.out} = {self._target(i.out)}")
         into = _INTO.get(i.op.name)
         if into is None or (i.out in self.stack_of and is_view(i)):
-            self.body.append(f"v{i.out}[...] = {self._forward(i)}")
-            return
-        self.names[f"f{i.out}"] = into
-        arguments = [*(f"v{v}" for v in i.inputs), f"v{i.out}"]
-        if i.attrs:
-            self.names[f"k{i.out}"] = dict(i.attrs)
-            arguments.append(f"**k{i.out}")
-        self.body.append(f"f{i.out}({', '.join(arguments)})")
-
-    def _view(self, i: Instruction) -> str:
-        (source,) = i.inputs
-        if i.op.name == "getitem":
-            self.names[f"k{i.out}"] = i.attrs["index"]
-            return f"v{source}[k{i.out}]"
-        if i.op.name == "reshape":
-            return f"v{source}.reshape({i.attrs['shape']})"
-        return f"v{source}.transpose({i.attrs['axes']})"
+            self.body.append(f"v{i.out}[...] = {self.source.call(i, i.op.forward)}")
+        else:
+            self.body.append(self.source.call(i, into, f"v{i.out}"))
 
     def _rest_of(self, i: Instruction) -> None:
         """Copy into a concatenation what could not be computed in place."""

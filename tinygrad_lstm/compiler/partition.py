@@ -76,7 +76,36 @@ def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool =
         instructions=tuple(before),
         specs=tuple(specs),
     ).pruned()
-    return Parts(before_graph, loop_graph, timed_inputs, invariants)
+    return _transposed_inside(Parts(before_graph, loop_graph, timed_inputs, invariants))
+
+
+def _transposed_inside(parts: Parts) -> Parts:
+    """Matrices that the loop reads transposed are handed to it as they are.
+
+    A loop lays out its matrices as suits it, and their gradients come in their own shape.
+    """
+    made = parts.before.producers()
+    turned = {
+        v: made[v]
+        for v in parts.invariants
+        if v in made and made[v].op is OPS["transpose"] and made[v].attrs["axes"] == (1, 0)
+    }
+    if not turned:
+        return parts
+    given = (turned[v].inputs[0] if v in turned else v for v in parts.invariants)
+    invariants = tuple(dict.fromkeys(given))
+    loop = parts.loop
+    carried_and_timed = loop.inputs[: len(loop.inputs) - len(parts.invariants)]
+    return Parts(
+        replace(parts.before, outputs=(*parts.timed, *invariants)).pruned(),
+        replace(
+            loop,
+            inputs=(*carried_and_timed, *invariants),
+            instructions=(*turned.values(), *loop.instructions),
+        ),
+        parts.timed,
+        invariants,
+    )
 
 
 def _reads_integers(i: Instruction, graph: Graph) -> bool:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..ops import OPS
-from ..tensor import Array
 from .backends import Backend, NotNative, backend_named
 from .differentiate import Backward, differentiate
-from .graph import Graph, Spec
+from .graph import Graph, Instruction, Spec
 from .merge import merge_products, merge_slices
 from .partition import Parts, loop_outputs, partition
-from .program import Loop, Program
+from .program import Program
 from .reassociate import reassociate
 from .tidy import join_slices, join_sums, split_slices, views_again
 
@@ -56,26 +55,12 @@ def planned(
         return plan
 
 
-@dataclass
-class Saved:
-    """What the forward pass keeps for the backward one."""
-
-    timed: list[Array]  # (T, ...) each, as the backward loop reads them
-    invariants: list[Array]
-    before: list[Array]
-
-    def nbytes(self) -> int:
-        """Bytes held of values over time, counting each array once."""
-        wholes = [a if a.base is None else a.base for a in self.timed]
-        return sum({id(a): a.nbytes for a in wholes}.values())
-
-
 class Plan:
     """A compiled step: its passes' results, and the loops built from them.
 
     carries, xs: how many of the graph's inputs are carries and steps' inputs; the rest are
-    captured. needing: which inputs require a gradient. instead_of: why NumPy runs it, where another
-    backend was to.
+    captured. needing: which inputs require a gradient. run, pull: see Runner. instead_of: why NumPy
+    runs it, where another backend was to.
     """
 
     instead_of: str | None = None
@@ -90,6 +75,7 @@ class Plan:
         backend: Backend,
     ) -> None:
         self.backend = backend
+        self.needing = tuple(needing)
         self.steps = steps
         self.carries = carries
         self.inputs = len(graph.inputs)
@@ -101,6 +87,8 @@ class Plan:
         fused = parts.loop if backend.over_time else split_slices(parts.loop)
         self.parts: Parts = parts._replace(loop=fused)
         self._forward_program(needing)
+        self.runner = backend.runner(self)
+        self.run, self.pull = self.runner.run, self.runner.pull
 
     def __repr__(self) -> str:
         return f"Plan({self.steps} steps)"
@@ -139,7 +127,6 @@ class Plan:
             stacks=tuple(stacked),
             history=self.carries,
         )
-        self.run_forward: Loop = self.backend.build(self.forward)
         if self.differentiable:
             self._backward_program()
 
@@ -199,88 +186,6 @@ class Plan:
             backwards=True,
         )
         self.invariant_reads = tuple(invariants)
-        self.run_backward: Loop = self.backend.build(self.backward)
-
-    # -- running ------------------------------------------------------------------------------
-
-    def run(self, arrays: Sequence[Array]) -> tuple[list[Array], Saved | None]:
-        """Outputs (last carries, then all y (T, ...)) from carries, xs (T, ...) and captured.
-
-        And what the backward pass will read, where there is one.
-        """
-        carries, rest = arrays[: self.carries], arrays[self.carries :]
-        values, outputs = _execute(self.parts.before, rest)
-        timed = outputs[: len(self.parts.timed)]
-        invariants = outputs[len(self.parts.timed) :]
-        program = self.forward
-        finals, stacks, _, _ = self.run_forward(self.steps, carries, timed, invariants)
-        after = [s[1:] if k < program.history else s for k, s in enumerate(stacks)]
-        outputs = [np.array(a) for a in finals]  # no view: it would keep all
-        place = dict(zip(program.stacks, after, strict=True))
-        outputs += [place[v] for v in program.graph.outputs[self.carries :]]
-        if not self.differentiable:
-            return outputs, None
-        place |= {v: s[:-1] for v, s in zip(program.carried, stacks, strict=False)}
-        place |= dict(zip(self.parts.timed, timed, strict=True))
-        fixed = dict(zip(self.parts.invariants, invariants, strict=True))
-        derived = self.before_backward
-        saved = Saved(
-            [place[v] for v in self.timed_reads],
-            [fixed[v] for v in self.invariant_reads],
-            [] if derived is None else [values[v] for v in derived.reads],
-        )
-        return outputs, saved
-
-    def pull(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
-        """Cotangents of carries, xs and captured from those of the outputs."""
-        program = self.backward
-        loop = self.parts.loop
-        carried: list[Array] = []
-        for k in range(self.carries):
-            given = cotangents[k]
-            shape, dtype = loop.spec(loop.outputs[k])
-            carried.append(np.zeros(shape, dtype) if given is None else given)
-        timed: list[Array] = []
-        for k in self.seeded_outputs:
-            given = cotangents[k]
-            shape, dtype = loop.spec(loop.outputs[k])
-            timed.append(_zeros(self.steps, shape, dtype) if given is None else given)
-        timed += saved.timed
-        finals, stacks, sums, products = self.run_backward(
-            self.steps, carried, timed, saved.invariants
-        )
-        over_time = dict(zip(program.timed, timed, strict=True))
-        over_time |= dict(zip(program.stacks, stacks, strict=True))
-        total = dict(zip(program.sums, sums, strict=True))
-        multiplied = iter(products)
-        found: dict[int, Array] = {}
-        for v, stacked in self.timed_found.items():
-            found[v] = over_time[stacked]
-        for v, pairs in self.products.items():
-            terms = [next(multiplied) for _ in pairs]
-            terms += [total[term] for term in self.rest[v]]
-            found[v] = terms[0] if len(terms) == 1 else np.sum(terms, axis=0)
-        answers: list[Array | None] = [None] * self.inputs
-        answers[: self.carries] = finals
-        self._pull_before(saved, found, answers)
-        return answers
-
-    def _pull_before(
-        self, saved: Saved, found: dict[int, Array], answers: list[Array | None]
-    ) -> None:
-        derived = self.before_backward
-        if derived is None:
-            return
-        before = self.parts.before
-        seeds: list[Array] = []
-        for k in derived.seeded:
-            value = before.outputs[k]
-            shape, dtype = before.spec(value)
-            seeds.append(found[value] if value in found else np.zeros(shape, dtype))
-        _, results = _execute(derived.graph, [*seeds, *saved.before])
-        position = {v: k for k, v in enumerate(before.inputs)}
-        for k, array in zip(derived.reached, results, strict=True):
-            answers[self.carries + position[self.wanted_before[k]]] = array
 
 
 def _own_outputs(graph: Graph, carries: int) -> Graph:
@@ -312,19 +217,40 @@ def _over_time(
     while stack:
         v = stack.pop()
         i = made.get(v)
-        if i is not None and i.op is _ADD and len({graph.spec(x) for x in i.inputs}) == 1:
+        pairs = _factors(v, False, graph, made, varying)
+        if pairs is not None:
+            products += pairs
+        elif i is not None and i.op is _ADD and len({graph.spec(x) for x in i.inputs}) == 1:
             stack.extend(i.inputs)
-            continue
-        left = None
-        if i is not None and i.op is _MATMUL and len(graph.spec(v).shape) == 2:
-            left = made.get(i.inputs[0])
-        if i is not None and left is not None and left.op is _TRANSPOSE:
-            pair = left.inputs[0], i.inputs[1]
-            if varying.issuperset(pair):
-                products.append(pair)
-                continue
-        rest.append(v)
+        else:
+            rest.append(v)
     return products, rest
+
+
+def _factors(
+    v: int, turned: bool, graph: Graph, made: dict[int, Instruction], varying: set[int]
+) -> list[tuple[int, int]] | None:
+    """The pairs that the value, or its transpose, is the sum of; None if it is no such sum."""
+    i = made.get(v)
+    if i is None or len(graph.spec(v).shape) != 2:
+        return None
+    if i.op is _TRANSPOSE and i.attrs["axes"] == (1, 0):
+        return _factors(i.inputs[0], not turned, graph, made, varying)
+    if i.op is _ADD and len({graph.spec(x) for x in i.inputs}) == 1:
+        pairs: list[tuple[int, int]] = []
+        for x in i.inputs:
+            found = _factors(x, turned, graph, made, varying)
+            if found is None:
+                return None
+            pairs += found
+        return pairs
+    left = made.get(i.inputs[0]) if i.op is _MATMUL else None
+    if left is None or left.op is not _TRANSPOSE or left.attrs["axes"] != (1, 0):
+        return None
+    pair = left.inputs[0], i.inputs[1]
+    if not varying.issuperset(pair):
+        return None
+    return [pair[::-1] if turned else pair]
 
 
 def _new(specs: list[Spec], spec: Spec) -> int:
@@ -344,17 +270,3 @@ def _rank(graph: Graph, carries: int, xs: int, backend: Backend) -> Callable[[in
         return lambda v: 2 if v in carried else int(v in varying)
     products = {i.out for i in graph.instructions if i.op is _MATMUL} & varying
     return lambda v: 0 if v in products else 1 + (v in varying)
-
-
-def _zeros(steps: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """(T, ...) of zeros, in the memory of one step."""
-    return np.broadcast_to(np.zeros(shape, dtype), (steps, *shape))
-
-
-def _execute(graph: Graph, arrays: Sequence[Array]) -> tuple[dict[int, Array], list[Array]]:
-    """Run a graph once on arrays; all values, and the outputs."""
-    values: dict[int, Array] = dict(zip(graph.inputs, arrays, strict=True))
-    values.update(graph.constants)
-    for i in graph.instructions:
-        values[i.out] = np.asarray(i.op.forward(*[values[v] for v in i.inputs], **i.attrs))
-    return values, [values[v] for v in graph.outputs]

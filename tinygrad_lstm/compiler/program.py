@@ -41,7 +41,10 @@ class Program:
 
 
 class Outcome(NamedTuple):
-    """What a loop leaves: the last carries, then one array for each of a program's lists."""
+    """What a loop leaves: the last carries, then one array for each of a program's lists.
+
+    All of it new, and no array shares memory with another.
+    """
 
     finals: list[Array]
     stacks: list[Array]

@@ -27,7 +27,8 @@ from .trace import graph_of, replay
 
 if TYPE_CHECKING:  # the passes are loaded when there is something to compile
     from .describe import Explanation
-    from .plan import Plan, Saved
+    from .plan import Plan
+    from .runner import Saved
 
 __all__ = ["Memo", "explained", "run_compiled"]
 

@@ -14,14 +14,14 @@ import numpy as np
 
 from ..errors import GraphError
 from ..tensor import Array, Tensor
-from . import numpy_backend
 from .backends import Backend, NotNative, backend_named
 from .plan import Plan
 from .recorded import _check_repeatable, _trace
+from .runner import Runner
 
 __all__ = ["SingleStep"]
 
-_STEPWISE = Backend("numpy", numpy_backend.build, over_time=False)
+_STEPWISE = Backend("numpy", Runner, over_time=False)
 
 
 class SingleStep:
@@ -55,6 +55,7 @@ class SingleStep:
         graph, carries = traced.graph, len(states)
         self._captured = traced.captured
         self._plan = Plan(graph, carries, len(inputs), 1, [False] * len(graph.inputs), _STEPWISE)
+        self._loop = Runner(self._plan).loop
         self._make_buffers(series, histories)
         self._native = None
         if name == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
@@ -130,6 +131,6 @@ class SingleStep:
         self._call()
 
     def _call_numpy(self) -> None:
-        _, stacks, _, _ = self._plan.run_forward(1, self.before, self._timed, self._invariants)
+        _, stacks, _, _ = self._loop(1, self.before, self._timed, self._invariants)
         for buffer, made in zip(self._stacks, stacks, strict=True):
             buffer[...] = made

@@ -21,10 +21,20 @@ from .schedule import Entry, Group, Operand, Product, Reduction, Schedule
 from .target import Machine
 from .text import Function
 
-__all__ = ["Kernel"]
+__all__ = ["FUNCTIONS", "HEAD", "Kernel"]
 
 HEAD = ("T", "first", "rows", "scratch", "capacity", "packed")
 """The first numbers that the function is given; then those of each array, as `Kernel.arrays`."""
+
+FUNCTIONS = ("prepare", "run", "prepare_and_run")
+"""The functions of a kernel."""
+
+_BOTH = """define void @prepare_and_run(ptr %args) #0 {
+entry:
+  call void @prepare(ptr %args)
+  call void @run(ptr %args)
+  ret void
+}"""
 
 
 class Kernel:
@@ -55,7 +65,7 @@ class Kernel:
 
     def text(self) -> str:
         """The module."""
-        functions = [*self.products.functions.values(), self.prepare, self.f]
+        functions = [*self.products.functions.values(), self.prepare, self.f, _BOTH]
         used = "\n\n".join(map(str, functions))
         return "\n".join([*_declarations(used), used, self._host.attributes, ""])
 

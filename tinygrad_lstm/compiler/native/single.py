@@ -10,7 +10,7 @@ import numpy as np
 
 from ...tensor import Array
 from ..program import Program
-from .emit import Kernel
+from .emit import FUNCTIONS, Kernel
 from .layout import layout_of
 from .target import load, machine
 
@@ -27,7 +27,7 @@ class NativeStep:
         host = machine()
         layout = layout_of(program, host.vector_bytes)
         self._kernel = kernel = Kernel(layout, host)
-        self._prepare, self._run = load(kernel.text(), ("prepare", "run"))
+        self._prepare, self._run, _ = load(kernel.text(), FUNCTIONS)
         self._rows = rows = 1 if layout.batch is None else layout.batch
         size = layout.dtype.itemsize
         self._scratch = _Aligned((kernel.fixed + rows * kernel.per_row) * size)

@@ -1,0 +1,437 @@
+"""A plan of native loops, run: a function forward and one backward, written for the plan.
+
+What takes microseconds in a loop over lists matters here: a small network's kernel takes one. So
+each call is a straight line of Python, which hands over addresses and nothing else.
+
+What the forward pass keeps for the backward one stands in one block of memory, at places known
+when the plan is made, apart from what the caller gets.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...tensor import Array
+from .. import memory
+from ..runner import refuse_pull
+from ..source import Source
+from .loop import NativeLoop, address
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+__all__ = ["NativeRunner"]
+
+_APART = 64  # bytes that the parts of a block are aligned to
+_SET = 4096  # bytes after which the nearest cache begins again
+_BYTES = np.dtype(np.uint8)
+
+Saved = tuple[Any, ...]
+"""The block, its address, then what `NativeRunner._kept` names."""
+
+
+class NativeRunner:
+    """Runs a plan forward, and pulls cotangents back: see `backends.Runner`. Raises NotNative.
+
+    sources: the functions, as text.
+    """
+
+    run: Callable[[Sequence[Array]], tuple[list[Array], Saved | None]]
+    pull: Callable[[Saved, Sequence[Array | None]], list[Array | None]]
+
+    def __init__(self, plan: Plan) -> None:
+        self.forward = NativeLoop(plan.forward, plan.steps)
+        self.backward = NativeLoop(plan.backward, plan.steps) if plan.differentiable else None
+        writer = _Forward(plan, self.forward)
+        text, self.run = writer.write()
+        self.sources = [text]
+        self.pull = refuse_pull
+        if self.backward is not None:
+            text, self.pull = _Backward(plan, self.backward, writer).write()
+            self.sources.append(text)
+        self._over_time = writer.over_time
+
+    def kept(self, saved: Saved) -> list[Array]:
+        """The arrays over time that stand behind what a run has saved, each once."""
+        wholes = [a if a.base is None else a.base for a in (saved[k] for k in self._over_time)]
+        return list({id(a): a for a in wholes}.values())
+
+
+class _Writer:
+    """Lines of a function around one native loop."""
+
+    def __init__(self, loop: NativeLoop, source: Source) -> None:
+        self.loop = loop
+        self.source = source
+        self.names = source.names
+        self.lines: list[str] = []
+        self.fixed: dict[int, int] = {}
+        self.unread: dict[int, int] = {}
+        self.held = 0
+        self.names |= {
+            "address": address,
+            "buffer": ctypes.c_char.from_buffer,
+            "addressof": ctypes.addressof,
+            "rows_together": _rows_together,
+            "side_by_side": np.ascontiguousarray,
+            "take": loop.take,
+            "give": loop.give,
+            "launch": loop.launch,
+            "call": loop.prepare_and_run,
+        }
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+
+    def bound(self, name: str, value: Any) -> str:
+        """A name for an object."""
+        self.names[name] = value
+        return name
+
+    def place(self, group: str, k: int, what: str = "pointer") -> int | None:
+        """Where a number stands; None if the loop does not ask for it."""
+        return self.loop.places.get((group, k), {}).get(what)
+
+    def tell(self, group: str, k: int, number: str, what: str = "pointer") -> None:
+        """Let the loop know a number."""
+        place = self.place(group, k, what)
+        if place is not None:
+            self.add(f"n[{place}] = {number}")
+
+    def new(self, name: str, shape: tuple[int, ...], *, zeroed: bool = False) -> None:
+        """An array of the caller's, told to nobody yet."""
+        make = self.bound(f"new_{name}", memory.maker(shape, self.loop.dtype, zeroed=zeroed))
+        self.add(f"{name} = {make}()")
+
+    def settle(self, group: str, k: int, number: int, what: str) -> None:
+        """A number that is the same at every call."""
+        place = self.place(group, k, what)
+        if place is not None:
+            self.fixed[place] = number
+
+    def read_over_time(self, k: int, name: str) -> None:
+        """(T, ...), in any order of time, but what belongs to one step side by side."""
+        place, time = self.place("timed", k), self.place("timed", k, "time")
+        if place is None or time is None:
+            return
+        v = self.loop.program.timed[k]
+        shape, dtype = self.loop.layout.graph.spec(v)
+        self.add(
+            f"if {name}.flags.c_contiguous:",
+            f"    n[{time}] = {math.prod(shape)}",
+            "else:",
+            f"    {name} = rows_together({name})",
+            f"    n[{time}] = {name}.strides[0] // {dtype.itemsize}",
+            f"n[{place}] = address({name})",
+        )
+
+    def read_invariant(self, k: int, name: str) -> None:
+        """A matrix as it lies, or a vector; one that was there at the last call is known."""
+        place = self.place("invariants", k)
+        if place is None:
+            return
+        v = self.loop.program.invariants[k]
+        held = f"held[{self.held}]"
+        self.held += 1
+        self.add(f"if {name} is not {held}:")
+        if v in self.loop.layout.views:  # read row by row
+            self.add(
+                f"    {held} = a = {name} if {name}.flags.c_contiguous else side_by_side({name})",
+                f"    n[{place}] = address(a)",
+            )
+        else:
+            size = self.loop.dtype.itemsize
+            first, second = (self.place("invariants", k, axis) for axis in "01")
+            self.add(
+                f"    {held} = {name}",
+                f"    n[{place}] = address({name})",
+                f"    n[{first}], n[{second}] = (s // {size} for s in {name}.strides)",
+            )
+
+    def begin(self) -> None:
+        self.add("W = take()", "n, held = W.numbers, W.held")
+
+    def launch(self, sums: Sequence[str] = (), products: Sequence[str] = ()) -> None:
+        if self.loop.one_thread:
+            self.add("call(W.address)")
+        else:
+            self.add(f"launch(W, [{', '.join(sums)}], [{', '.join(products)}])")
+        self.add("give(W)")
+
+    def function(self, header: str) -> tuple[str, Callable[..., Any]]:
+        self.loop.configure(self.held, self.fixed, self.unread)
+        return self.source.function(header, self.lines)
+
+
+class _Forward(_Writer):
+    """run(arrays), and what it keeps where.
+
+    saved: names of what a run leaves for the backward pass, in order; over_time: which of them are
+    arrays over time.
+    """
+
+    def __init__(self, plan: Plan, loop: NativeLoop) -> None:
+        super().__init__(loop, Source(plan.parts.before))
+        self.plan = plan
+        self.saved: list[str] = []
+        self.over_time: list[int] = []
+        stacks, outputs = plan.forward.stacks, plan.forward.graph.outputs[plan.carries :]
+        self.ys = [stacks.index(v) for v in outputs]
+        self.offsets: dict[int, int] = {}  # stack -> bytes from the block's beginning
+        self.block = 0  # its size
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Stacks one after the other, so that they do not compete for the same part of the cache."""
+        shapes, size = self.loop.stack_shapes, self.loop.dtype.itemsize
+        inside = [k for k in range(len(shapes)) if k not in self.ys]
+        for number, k in enumerate(inside):
+            taken = math.prod(shapes[k]) * size
+            if taken > _SET:
+                wanted = number * (_SET // len(inside)) // _APART * _APART
+                self.block += (wanted - self.block) % _SET
+            self.offsets[k] = self.block
+            self.block += -(-taken // _APART) * _APART
+
+    def write(self) -> tuple[str, Callable[..., Any]]:
+        plan, parts = self.plan, self.plan.parts
+        before = parts.before
+        inputs = [*(f"C{k}" for k in range(plan.carries)), *(f"v{v}" for v in before.inputs)]
+        if inputs:
+            self.add(f"{', '.join(inputs)}, = arrays")
+        self.add(*(self.source.line(i) for i in before.instructions))
+        self.begin()
+        self._stacks()
+        for k, v in enumerate(parts.timed):
+            self.read_over_time(k, f"v{v}")
+        for k, v in enumerate(parts.invariants):
+            self.read_invariant(k, f"v{v}")
+        self.launch()
+        last = ["-1" if len(shape) > 1 else "-1, ..." for shape in self.loop.stack_shapes]
+        finals = [f"S{k}[{last[k]}].copy()" for k in range(plan.carries)]
+        ys = [f"S{k}[1:]" if k < plan.forward.history else f"S{k}" for k in self.ys]
+        if plan.differentiable:
+            self._save()
+        saved = f"({''.join(f'{name}, ' for name in self.saved)})"
+        saved = saved if plan.differentiable else "None"
+        self.add(f"return [{', '.join([*finals, *ys])}], {saved}")
+        return self.function("arrays")
+
+    def _stacks(self) -> None:
+        loop = self.loop
+        if self.offsets:
+            make = self.bound("new_block", memory.maker((self.block + _APART,), _BYTES))
+            self.add(
+                f"block = {make}()",
+                "A = addressof(buffer(block))",
+                f"skew = -A & {_APART - 1}",
+                "A += skew",
+            )
+        self.names |= {"ndarray": np.ndarray, "dtype": loop.dtype}
+        for k, shape in enumerate(loop.stack_shapes):
+            history = k < self.plan.forward.history
+            if k in self.ys:
+                self.new(f"S{k}", shape)
+                self.add(f"A{k} = addressof(buffer(S{k}))")
+                self.tell("stacks", k, f"A{k}")
+            else:
+                self.tell("stacks", k, f"A + {self.offsets[k]}")
+                if history:
+                    where = f"skew + {self.offsets[k]}"
+                    self.add(f"S{k} = ndarray({shape}, dtype, block, {where})")
+            if history:
+                self.add(f"S{k}[0] = C{k}")
+            self.settle("stacks", k, math.prod(shape[1:]), "time")
+
+    def _save(self) -> None:
+        """Name what the backward pass reads, each thing once."""
+        plan, derived = self.plan, self.plan.before_backward
+        where = [self.memory_of(v) for v in plan.timed_reads]
+        over_time = {names[0] for names in where}
+        fixed = [*plan.invariant_reads, *(() if derived is None else derived.reads)]
+        names = [*(name for place in where for name in place[:2]), *(f"v{v}" for v in fixed)]
+        self.saved = [str(name) for name in dict.fromkeys(names)]
+        self.over_time = [k for k, name in enumerate(self.saved) if name in over_time]
+
+    def memory_of(self, v: int) -> tuple[str] | tuple[str, str, int]:
+        """What holds a value over time that the backward pass reads.
+
+        And for a stack the name of its address, and how many bytes on the value of step 0 stands.
+        """
+        program, shapes = self.plan.forward, self.loop.stack_shapes
+        if v in program.carried:  # the value before the step
+            k, first = program.carried.index(v), 0
+        elif v in program.stacks:
+            k = program.stacks.index(v)
+            first = math.prod(shapes[k][1:]) if k < program.history else 0
+        else:
+            return (f"v{v}",)
+        first *= self.loop.dtype.itemsize
+        if k in self.ys:
+            return f"S{k}", f"A{k}", first
+        return "block", "A", self.offsets[k] + first
+
+
+class _Backward(_Writer):
+    """pull(saved, cotangents)."""
+
+    def __init__(self, plan: Plan, loop: NativeLoop, forward: _Forward) -> None:
+        derived = plan.before_backward
+        super().__init__(loop, Source(plan.parts.before if derived is None else derived.graph))
+        self.plan, self.forward, self.derived = plan, forward, derived
+
+    def write(self) -> tuple[str, Callable[..., Any]]:
+        plan, program, forward = self.plan, self.plan.backward, self.forward
+        saved = {name: f"K{k}" for k, name in enumerate(forward.saved)}
+        if saved:
+            self.add(f"{', '.join(saved.values())}, = saved")
+        given = [f"G{k}" for k in range(len(plan.parts.loop.outputs))]
+        self.add(f"{', '.join(given)}, = cotangents")
+        self.begin()
+        for k in range(plan.carries):
+            self._cotangent_of_carry(k)
+        seeded = len(plan.seeded_outputs)
+        for k, output in enumerate(plan.seeded_outputs):
+            self._cotangent_over_time(k, output)
+        for k, v in enumerate(plan.timed_reads, seeded):
+            self._read_again(k, v, saved)
+        for k, v in enumerate(plan.invariant_reads):
+            self.read_invariant(k, saved[f"v{v}"])
+        self._results()
+        sums = [f"T{k}" for k in range(len(program.sums))]
+        products = [f"P{k}" for k in range(len(program.products))]
+        self.launch(sums, products)
+        answers = [f"F{k}" if k in self._wanted else "None" for k in range(plan.carries)]
+        answers += ["None"] * (plan.inputs - plan.carries)
+        if self.derived is not None:
+            self._gradients(answers, saved)
+        self.add(f"return [{', '.join(answers)}]")
+        return self.function("saved, cotangents")
+
+    # -- what the loop reads ------------------------------------------------------------------
+
+    def _cotangent_of_carry(self, k: int) -> None:
+        place = self.place("carried", k)
+        if place is None:
+            return
+        spec = self.plan.parts.loop.spec(self.plan.parts.loop.outputs[k])
+        zeros = np.zeros(*spec)
+        self.bound(f"zeros{k}", zeros)  # held
+        together = f"G{k} = np.asarray(G{k})"  # NumPy has numbers for arrays without axes
+        if spec.shape:
+            together = f"if not G{k}.flags.c_contiguous: G{k} = side_by_side(G{k})"
+        self.add(
+            f"if G{k} is None:",
+            f"    n[{place}] = {address(zeros)}",
+            "else:",
+            f"    {together}",
+            f"    n[{place}] = address(G{k})",
+        )
+
+    def _cotangent_over_time(self, k: int, output: int) -> None:
+        shape, dtype = self.plan.parts.loop.spec(self.plan.parts.loop.outputs[output])
+        zeros = np.broadcast_to(np.zeros(shape, dtype), (self.plan.steps, *shape))
+        self.add(f"if G{output} is None: G{output} = {self.bound(f'zeros{output}', zeros)}")
+        self.read_over_time(k, f"G{output}")
+
+    def _read_again(self, k: int, v: int, saved: dict[str, str]) -> None:
+        where = self.forward.memory_of(v)
+        if len(where) == 1:
+            self.read_over_time(k, saved[where[0]])
+            return
+        _, start, offset = where
+        self.tell("timed", k, f"{saved[start]} + {offset}")
+        self.settle("timed", k, math.prod(self.plan.parts.loop.spec(v).shape), "time")
+
+    # -- what it writes -----------------------------------------------------------------------
+
+    def _results(self) -> None:
+        plan, loop = self.plan, self.loop
+        self._wanted = {k for k in range(plan.carries) if plan.needing[k]}
+        for k in range(plan.carries):
+            place = self.place("finals", k)
+            shape, dtype = plan.parts.loop.spec(plan.parts.loop.inputs[k])
+            if k in self._wanted:
+                self.new(f"F{k}", shape)
+                self.tell("finals", k, f"addressof(buffer(F{k}))")
+            elif place is not None:
+                self.unread[place] = max(1, math.prod(shape)) * dtype.itemsize
+        for k, shape in enumerate(loop.stack_shapes):
+            self.new(f"S{k}", shape)
+            self.tell("stacks", k, f"addressof(buffer(S{k}))")
+            self.settle("stacks", k, math.prod(shape[1:]), "time")
+        for group, letter, shapes in (
+            ("sums", "T", loop.sum_shapes),
+            ("products", "P", loop.product_shapes),
+        ):
+            for k, shape in enumerate(shapes):
+                self.new(f"{letter}{k}", shape, zeroed=True)
+                self.tell(group, k, f"addressof(buffer({letter}{k}))")
+
+    # -- what is left for after it ------------------------------------------------------------
+
+    def _gradients(self, answers: list[str], saved: dict[str, str]) -> None:
+        """From what the loop reads to what the step captured; the answers' names."""
+        plan, derived = self.plan, self.derived
+        if derived is None:
+            return
+        graph, before = derived.graph, plan.parts.before
+        first = len(derived.seeded)
+        taken: set[str] = set()
+        for number, k in zip(graph.inputs, derived.seeded, strict=False):
+            self.add(f"v{number} = {self._found(before.outputs[k], taken)}")
+        for number, v in zip(graph.inputs[first:], derived.reads, strict=True):
+            self.add(f"v{number} = {saved[f'v{v}']}")
+        self.add(*(self.source.line(i) for i in graph.instructions))
+        position = {v: k for k, v in enumerate(before.inputs)}
+        found = self.source.apart(graph.outputs)
+        for k, name in zip(derived.reached, found, strict=True):
+            answers[plan.carries + position[plan.wanted_before[k]]] = name
+
+    def _found(self, v: int, taken: set[str]) -> str:
+        """The gradient of something the loop reads, in memory of its own."""
+        plan, program = self.plan, self.plan.backward
+        spec = plan.parts.before.spec(v)
+        terms: list[str] = []
+        if v in plan.timed_found:
+            found = plan.timed_found[v]
+            if found not in program.stacks:
+                cotangents = dict(zip(program.timed, plan.seeded_outputs, strict=False))
+                return f"np.array(G{cotangents[found]})"
+            terms = [f"S{program.stacks.index(found)}"]
+        first = 0
+        for other, pairs in plan.products.items():
+            if other == v:
+                terms += [self._product(first + k) for k in range(len(pairs))]
+                terms += [self._sum(program.sums.index(term)) for term in plan.rest[v]]
+            first += len(pairs)
+        if not terms:
+            return f"np.zeros({spec.shape}, {self.bound(f'dtype{v}', spec.dtype)})"
+        if len(terms) > 1:
+            return f"np.sum([{', '.join(terms)}], axis=0)"
+        again = terms[0] in taken
+        taken.update(terms)
+        return f"np.array({terms[0]})" if again else terms[0]
+
+    def _product(self, k: int) -> str:
+        """A product over time, without the columns that fill up a register."""
+        a, b = self.loop.program.products[k]
+        columns = self.loop.layout.graph.spec(b).shape[-1]
+        whole = columns == self.loop.product_shapes[k][1]
+        return f"P{k}" if whole else f"P{k}[:, :{columns}]"
+
+    def _sum(self, k: int) -> str:
+        shape = self.loop.layout.graph.spec(self.loop.program.sums[k]).shape
+        return f"T{k}" if shape == self.loop.sum_shapes[k] else f"T{k}.reshape({shape})"
+
+
+def _rows_together(a: Array) -> Array:
+    """(T, ...) with what belongs to one step side by side; any stride over time will do."""
+    if a.shape[0] == 0 or a[0].flags.c_contiguous:
+        return a
+    return np.ascontiguousarray(a)

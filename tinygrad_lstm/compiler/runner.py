@@ -1,0 +1,180 @@
+"""A plan run by NumPy: arrays from the part before the loop to the loop, and back again.
+
+Where each array comes from is looked up when the plan is made, not at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from ..tensor import Array
+from . import numpy_backend
+from .graph import Spec
+from .program import Loop
+from .source import run_once
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+__all__ = ["Runner", "Saved", "refuse_pull"]
+
+Terms = tuple[tuple[int, int], ...]
+"""Arrays to be added up, each by its list, of those below, and its position there."""
+_TIMED, _STACKS, _SUMS, _PRODUCTS = range(4)
+
+
+@dataclass(slots=True)
+class Saved:
+    """What the forward pass keeps for the backward one."""
+
+    timed: list[Array]  # (T, ...) each, as the backward loop reads them
+    invariants: list[Array]
+    before: list[Array]
+
+
+class Runner:
+    """Runs a plan forward, and pulls cotangents back, with NumPy."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.steps, self.carries = plan.steps, plan.carries
+        self.loop: Loop = numpy_backend.build(plan.forward)
+        parts, program = plan.parts, plan.forward
+        derived = plan.before_backward
+        late = () if derived is None else derived.reads
+        self._ahead = run_once(parts.before, (parts.timed, parts.invariants, late))
+        place = {v: (k, k < program.history) for k, v in enumerate(program.stacks)}
+        self._ys = [place[v] for v in program.graph.outputs[self.carries :]]
+        self._pull: Callable[..., list[Array | None]] | None = None
+        if not plan.differentiable:
+            return
+        before = {v: k for k, v in enumerate(program.carried)}
+        self._from_stacks: list[tuple[int, int, slice | None]] = []  # position, stack, part of it
+        self._from_timed: list[tuple[int, int]] = []
+        for position, v in enumerate(plan.timed_reads):
+            if v in before:
+                self._from_stacks.append((position, before[v], slice(None, -1)))
+            elif v in place:
+                k, history = place[v]
+                self._from_stacks.append((position, k, slice(1, None) if history else None))
+            else:
+                self._from_timed.append((position, parts.timed.index(v)))
+        self._kept_invariants = [parts.invariants.index(v) for v in plan.invariant_reads]
+        self._reads = len(plan.timed_reads)
+        self._prepare_pull(plan)
+
+    # -- forward ------------------------------------------------------------------------------
+
+    def run(self, arrays: Sequence[Array]) -> tuple[list[Array], Saved | None]:
+        """See `backends.Runner`."""
+        timed, invariants, late = self._ahead(arrays[self.carries :])
+        outputs, stacks, _, _ = self.loop(self.steps, arrays[: self.carries], timed, invariants)
+        for k, history in self._ys:
+            outputs.append(stacks[k][1:] if history else stacks[k])
+        if self._pull is None:
+            return outputs, None
+        kept: list[Any] = [None] * self._reads
+        for position, k in self._from_timed:
+            kept[position] = timed[k]
+        for position, k, part in self._from_stacks:
+            kept[position] = stacks[k] if part is None else stacks[k][part]
+        return outputs, Saved(kept, [invariants[k] for k in self._kept_invariants], late)
+
+    def kept(self, saved: Saved) -> list[Array]:
+        """The arrays over time that stand behind what a run has saved, each once."""
+        wholes = [a if a.base is None else a.base for a in saved.timed]
+        return list({id(a): a for a in wholes}.values())
+
+    # -- backward -----------------------------------------------------------------------------
+
+    def _prepare_pull(self, plan: Plan) -> None:
+        loop, derived = plan.parts.loop, plan.before_backward
+        self._back = numpy_backend.build(plan.backward)
+        zeros = [np.zeros(*loop.spec(v)) for v in loop.outputs]
+        self._zeros = zeros[: self.carries]
+        self._seeded = [  # over time in the memory of one step
+            (k, np.broadcast_to(zeros[k], (self.steps, *zeros[k].shape)))
+            for k in plan.seeded_outputs
+        ]
+        self._answers = plan.inputs
+        self._pull = self._pull_loop
+        if derived is None:
+            return
+        seeds = [plan.parts.before.outputs[k] for k in derived.seeded]
+        self._seeds: list[tuple[Terms, bool, Spec]] = []  # is it to be copied; what if no term
+        taken: set[tuple[int, int]] = set()
+        for v in seeds:
+            terms = _terms(plan, v)
+            again = len(terms) == 1 and (terms[0] in taken or terms[0][0] == _TIMED)
+            taken.update(terms)
+            self._seeds.append((terms, again, plan.parts.before.spec(v)))
+        self._late = run_once(derived.graph, (derived.graph.outputs,), apart=True)
+        position = {v: k for k, v in enumerate(plan.parts.before.inputs)}
+        self._found = [self.carries + position[plan.wanted_before[k]] for k in derived.reached]
+        self._pull = self._pull_all
+
+    def pull(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
+        """See `backends.Runner`."""
+        return refuse_pull() if self._pull is None else self._pull(saved, cotangents)
+
+    def _loop(self, saved: Saved, cotangents: Sequence[Array | None]) -> Any:
+        carried = [
+            zero if given is None else given
+            for given, zero in zip(cotangents, self._zeros, strict=False)
+        ]
+        timed: list[Array] = []
+        for k, zero in self._seeded:
+            given = cotangents[k]
+            timed.append(zero if given is None else given)
+        timed += saved.timed
+        return timed, self._back(self.steps, carried, timed, saved.invariants)
+
+    def _pull_loop(
+        self, saved: Saved, cotangents: Sequence[Array | None]
+    ) -> list[Array | None]:
+        """No gradient is wanted but the carries'."""
+        _, (finals, _, _, _) = self._loop(saved, cotangents)
+        return [*finals, *[None] * (self._answers - self.carries)]
+
+    def _pull_all(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
+        timed, (finals, *lists) = self._loop(saved, cotangents)
+        lists = (timed, *lists)
+        seeds: list[Array] = []
+        for terms, again, spec in self._seeds:
+            if len(terms) == 1:
+                ((group, k),) = terms
+                seeds.append(np.array(lists[group][k]) if again else lists[group][k])
+            elif terms:
+                seeds.append(np.sum([lists[group][k] for group, k in terms], axis=0))
+            else:
+                seeds.append(np.zeros(*spec))
+        (found,) = self._late([*seeds, *saved.before])
+        answers = [*finals, *[None] * (self._answers - self.carries)]
+        for k, array in zip(self._found, found, strict=True):
+            answers[k] = array
+        return answers
+
+
+def refuse_pull(*given: Any) -> NoReturn:
+    """A plan without gradients is asked for them."""
+    raise RuntimeError("compiler: this plan was made without gradients")
+
+
+def _terms(plan: Plan, v: int) -> Terms:
+    """What the gradient of something the loop reads is the sum of."""
+    program = plan.backward
+    if v in plan.timed_found:
+        found = plan.timed_found[v]
+        if found in program.stacks:
+            return ((_STACKS, program.stacks.index(found)),)
+        return ((_TIMED, program.timed.index(found)),)
+    first = 0
+    for other, pairs in plan.products.items():
+        if other == v:
+            products = [(_PRODUCTS, first + k) for k in range(len(pairs))]
+            return (*products, *((_SUMS, program.sums.index(term)) for term in plan.rest[v]))
+        first += len(pairs)
+    return ()
