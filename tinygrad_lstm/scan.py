@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar,
 
 import numpy as np
 
-from .compiler.recorded import Memo, explained, run_compiled
+from .compiler.recorded import FlatStep, explained, run_compiled
 from .context import CONTEXT, called_from, calling_line, scope
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack, where
@@ -29,7 +29,6 @@ Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 Step = Callable[[Any, Any], tuple[Any, Any]]
-FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
 class _Call(NamedTuple):
@@ -86,7 +85,7 @@ def explain(
     """
     check_backend(backend, False)
     call = _checked(step, carry, xs, steps, lengths)
-    whole, series = _in_order(call.step, call.inputs, call.steps, call.ends, reverse)
+    whole, series = in_order(call.step, call.inputs, call.steps, call.ends, reverse)
     return explained(whole, call.states, series, call.steps, backend)
 
 
@@ -150,7 +149,7 @@ def scan(
         if unroll or inside:
             final, outputs = _unrolled(flat_step, states, inputs, count, ends, reverse, run)
         else:
-            final, outputs = compiled_scan(
+            final, outputs = _compiled(
                 flat_step, states, inputs, count, ends, reverse, backend, run
             )
     return unflatten(carry_form, final), unflatten(forms[0], outputs)
@@ -179,7 +178,7 @@ def _unrolled(
     return states, [stack(column) for column in zip(*ys, strict=True)]
 
 
-def compiled_scan(
+def _compiled(
     step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
@@ -188,15 +187,14 @@ def compiled_scan(
     reverse: bool,
     backend: str | None,
     run: Run | None,
-    memo: Memo | None = None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
     """One op. Arguments are checked before; step takes and gives flat lists."""
-    whole, series = _in_order(step, inputs, count, ends, reverse)
-    new, ys = run_compiled(whole, states, series, count, backend, run, memo)
+    whole, series = in_order(step, inputs, count, ends, reverse)
+    new, ys = run_compiled(whole, states, series, count, backend, run)
     return new, [y[::-1] for y in ys] if reverse else ys
 
 
-def _in_order(
+def in_order(
     step: FlatStep, inputs: Sequence[Tensor], count: int, ends: Array | None, reverse: bool
 ) -> tuple[FlatStep, list[Tensor]]:
     """The step and its inputs as they are run; which sequences still run at t is one input more."""

@@ -601,6 +601,49 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
     return result
 
 
+def record_parts(
+    op: Op, part: Op, inputs: tuple[Tensor, ...], attrs: Attrs, how: Sequence[Attrs]
+) -> list[Tensor]:
+    """Run an op that gives a Bundle, and take its parts out: a tensor for each entry of `how`.
+
+    part: the op that takes one out; how: its attributes each time. All at once, which takes a
+    fraction of what `record` would take for each.
+    """
+    context = CONTEXT.get()
+    whole = op.forward(*[t._data for t in inputs], **attrs)
+    values = [part.forward(whole, **each) for each in how]
+    if not context.recording:
+        if context.tracer is not None:
+            for given in inputs:
+                context.tracer.check_concrete(given)
+        return [_wrap(value, None, False) for value in values]
+    frame = _frame(1)
+    node = _node(op, inputs, attrs, whole, context, context.place or (frame.f_code, frame.f_lasti))
+    result = _wrap(whole, node, any([t._requires_grad for t in inputs]))
+    if context.anomaly:
+        check_finite(node, whole)
+    taken, place = (result,), context.place or (record_parts.__code__, 0)
+    return [
+        _wrap(value, _node(part, taken, each, value, context, place), result._requires_grad)
+        for value, each in zip(values, how, strict=True)
+    ]
+
+
+def _node(
+    op: Op, inputs: tuple[Tensor, ...], attrs: Attrs, value: Any, context: Context, place: Place
+) -> Node:
+    node = _new(Node)
+    node.op = op
+    node.inputs = inputs
+    node.attrs = attrs
+    node.value = value
+    node.context = context
+    node.place = place
+    node.seq = _sequence()
+    node.name = None
+    return node
+
+
 def _whole(value: Any) -> Any:
     """NumPy's scalars as arrays; several arrays in one value as they are."""
     return value if isinstance(value, Bundle) else np.asarray(value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_lstm import GraphError, Node
 
-__all__ = ["compiled_scan", "refuse_compiled", "result_name", "steps_of", "told"]
+__all__ = ["compiled_scan", "is_only_layer", "refuse_compiled", "result_name", "steps_of", "told"]
 
 _STATE = re.compile(r"(\w+)_t")
 
@@ -22,6 +22,11 @@ def compiled_scan(node: Node) -> Node | None:
     whole = node.inputs[0].node if node.op.name == "part" else node
     several = whole is not None and not isinstance(whole.value, np.ndarray)
     return whole if several else None
+
+
+def is_only_layer(node: Node) -> bool:
+    """Whether it is the last state of a layer that is alone, which `state[0]` takes out whole."""
+    return node.op.name == "part" and node.attrs.get("row", False)
 
 
 def steps_of(scan: Node) -> int:

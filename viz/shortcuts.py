@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tinygrad_lstm import Node, Tensor
 
+from .compiled import is_only_layer
 from .trace import MOVES, Trace
 
 __all__ = ["Result", "Shortcuts"]
@@ -46,9 +47,14 @@ class Shortcuts:
                 continue
             stack = t.node.inputs[0].node if t.node.op.name == "getitem" else None
             position = _taken(t.node)
-            if stack is None or position is None or not _is_stack(stack):
+            if stack is None or position is None:
                 break
-            t = stack.inputs[position]
+            if is_only_layer(stack):
+                t = t.node.inputs[0]
+            elif _is_stack(stack):
+                t = stack.inputs[position]
+            else:
+                break
         return t
 
     def inputs(self, node: Node) -> list[Tensor]:

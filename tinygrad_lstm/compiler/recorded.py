@@ -19,7 +19,16 @@ from ..context import CONTEXT, fresh_context
 from ..errors import GraphError
 from ..functions import stack
 from ..sweep import toposort
-from ..tensor import Array, Bundle, Op, Tensor, _describe, next_number, record
+from ..tensor import (
+    Array,
+    Bundle,
+    Op,
+    Tensor,
+    _describe,
+    next_number,
+    record,
+    record_parts,
+)
 from ..threads import one_blas_thread
 from .graph import Graph
 from .probe import Probe
@@ -30,7 +39,12 @@ if TYPE_CHECKING:  # the passes are loaded when there is something to compile
     from .plan import Plan
     from .runner import Saved
 
-__all__ = ["Memo", "explained", "run_compiled"]
+__all__ = ["FlatStep", "Memo", "explained", "run_compiled", "run_memoized"]
+
+FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+"""(carries, x_t) -> (carries, y_t), in flat lists."""
+Owner = Mapping[str, Tensor | None]
+"""The parameters of a layer, by name."""
 
 _MOST_PLANS = 128
 _Key = tuple[Any, int, int, int, tuple[bool, ...], str | None]
@@ -56,27 +70,34 @@ class _Traced(NamedTuple):
 class Memo:
     """What is known of a step that always records the same: a layer's, which reads parameters.
 
-    owner: the parameters by name. With it a step is traced once for each set of shapes.
+    Such a step is traced once for inputs of the same shapes. A copy knows nothing.
     """
 
-    def __init__(self, owner: Mapping[str, Tensor | None]) -> None:
-        self._owner = owner
+    __slots__ = ("_known", "_names")
+
+    def __init__(self) -> None:
         self._names: tuple[str, ...] | None = None  # of what the step captures
         self._known: dict[Any, tuple[Graph, Plan]] = {}
 
-    def captured(self) -> list[Tensor] | None:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Memo:
+        return Memo()
+
+    def __reduce__(self) -> tuple[type[Memo], tuple[()]]:
+        return Memo, ()
+
+    def captured(self, owner: Owner) -> list[Tensor] | None:
         """What the step reads besides its inputs; None before it was traced."""
         if self._names is None:
             return None
-        found = [t for name in self._names if (t := self._owner.get(name)) is not None]
+        found = [t for name in self._names if (t := owner.get(name)) is not None]
         return found if len(found) == len(self._names) else None
 
     def get(self, key: Any) -> tuple[Graph, Plan] | None:
         return self._known.get(key)
 
-    def learn(self, key: Any, traced: _Traced, plan: Plan) -> None:
+    def learn(self, key: Any, owner: Owner, traced: _Traced, plan: Plan) -> None:
         """Keep the plan, if all that the step captured are parameters."""
-        names = {id(t): name for name, t in self._owner.items() if t is not None}
+        names = {id(t): name for name, t in owner.items() if t is not None}
         if traced.draws or not all(id(t) in names for t in traced.captured):
             return
         self._names = tuple(names[id(t)] for t in traced.captured)
@@ -123,25 +144,73 @@ class _Tracer:
 
 
 def run_compiled(
-    step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+    step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
     count: int,
     backend: str | None,
     probe: Probe | None = None,
-    memo: Memo | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The last states and every y (T, ...) of `count` steps; step takes and gives flat lists.
 
-    probe: gets a look into the step. memo: what is known of the step, if it is always the same.
+    probe: gets a look into the step.
+    """
+    made = _prepared(step, states, inputs, count, backend, probe)
+    parts = _recorded(made.tensors, made.graph, made.plan, made.xs)
+    results = len(made.traced.graph.outputs)
+    if probe is not None:
+        probe.take(parts[results:])
+    return parts[: len(states)], parts[len(states) : results]
+
+
+def run_memoized(
+    memo: Memo,
+    owner: Owner,
+    step: FlatStep,
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    backend: str | None,
+    rows: bool = False,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """`run_compiled` for a step that always does the same, on what `owner` holds by name.
+
+    rows: the last states get a new first axis of size 1.
     """
     recording = CONTEXT.get().recording
-    captured = None if memo is None or probe is not None else memo.captured()
-    if memo is not None and captured is not None:
+    captured = memo.captured(owner)
+    known = None
+    if captured is not None:
         tensors = (*states, *inputs, *captured)
-        kept = memo.get(_memo_key(tensors, len(states), count, backend, recording))
-        if kept is not None:
-            return _recorded(tensors, *kept, len(states), len(inputs), None)
+        known = memo.get(_memo_key(tensors, count, backend, recording))
+    if known is not None:
+        parts = _recorded(tensors, *known, len(inputs), rows)
+    else:
+        made = _prepared(step, states, inputs, count, backend)
+        key = _memo_key(made.tensors, count, backend, recording)
+        memo.learn(key, owner, made.traced, made.plan)
+        parts = _recorded(made.tensors, made.graph, made.plan, made.xs, rows)
+    return parts[: len(states)], parts[len(states) :]
+
+
+class _Prepared(NamedTuple):
+    """All that is needed to run a step, and to record that it was run."""
+
+    tensors: tuple[Tensor, ...]
+    graph: Graph
+    plan: Plan
+    xs: int
+    traced: _Traced
+
+
+def _prepared(
+    step: FlatStep,
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    backend: str | None,
+    probe: Probe | None = None,
+) -> _Prepared:
     traced = _trace(step, states, inputs)
     graph, carries = traced.graph, len(states)
     series = [*inputs, *_drawn(traced.draws, count)]
@@ -149,19 +218,18 @@ def run_compiled(
         graph, taps = probe.insert(graph, carries, len(series))
         series += taps
     tensors = (*states, *series, *traced.captured)
+    recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
     key = (_fingerprint(graph), carries, len(series), count, needing, backend)
     plan = _kept_plan(key)
     if plan is None:
         _check_repeatable(traced, _trace(step, states, inputs))
         plan = _new_plan(key, graph)
-    if memo is not None and probe is None:
-        memo.learn(_memo_key(tensors, carries, count, backend, recording), traced, plan)
-    return _recorded(tensors, graph, plan, carries, len(series), (probe, len(traced.graph.outputs)))
+    return _Prepared(tensors, graph, plan, len(series), traced)
 
 
 def explained(
-    step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+    step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
     count: int,
@@ -183,34 +251,27 @@ def explained(
     return described(plan, traced.graph, xs, needing)
 
 
-def _memo_key(
-    tensors: Sequence[Tensor], carries: int, count: int, backend: str | None, recording: bool
-) -> Any:
-    kinds = tuple([(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
-    return kinds, carries, count, backend, recording
+def _memo_key(tensors: Sequence[Tensor], count: int, backend: str | None, recording: bool) -> Any:
+    kinds = [(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors]
+    return count, backend, recording, *kinds
 
 
 def _recorded(
-    tensors: tuple[Tensor, ...],
-    graph: Graph,
-    plan: Plan,
-    carries: int,
-    xs: int,
-    probed: tuple[Probe | None, int] | None,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The run as one op, and its outputs taken apart."""
-    whole = record(_SCAN, tensors, {"plan": plan, "graph": graph, "xs": xs})
-    parts = [record(_PART, (whole,), {"position": k}) for k in range(len(graph.outputs))]
-    for part, value in zip(parts[:carries], graph.outputs, strict=False):
+    tensors: tuple[Tensor, ...], graph: Graph, plan: Plan, xs: int, rows: bool = False
+) -> list[Tensor]:
+    """The run as one op, and its outputs taken apart; rows: the states as (1, ...)."""
+    count = len(graph.outputs)
+    how = _POSITIONS[:count] if count <= len(_POSITIONS) else [{"position": k} for k in range(count)]
+    if rows:
+        how = [*_ROWS[: plan.carries], *how[plan.carries :]]
+    parts = record_parts(_SCAN, _PART, tensors, {"plan": plan, "graph": graph, "xs": xs}, how)
+    for part, value in zip(parts[: plan.carries], graph.outputs, strict=False):
         part.name = graph.names.get(value)
-    probe, results = probed or (None, len(parts))
-    if probe is not None:
-        probe.take(parts[results:])
-    return parts[:carries], parts[carries:results]
+    return parts
 
 
 def _trace(
-    step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+    step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
 ) -> _Traced:
@@ -357,11 +418,19 @@ def _unrolled(
 _SCAN = Op("scan", "scan", r"\operatorname{{scan}}({all})", _forward, pullback=_pullback)
 
 
-def _part_rule(g: Any, out: Any, a: Any, position: int) -> Bundle:
-    size = len(a._data if isinstance(a, Tensor) else a)
-    return Bundle(g if k == position else None for k in range(size))
+def _part(a: Any, position: int, row: bool = False) -> Any:
+    """One of several arrays; row: as (1, ...)."""
+    return a[position][np.newaxis] if row else a[position]
 
 
-_PART = Op("part", "part", r"{0}", lambda a, position: a[position], (_part_rule,))
+def _part_rule(g: Any, out: Any, a: Any, position: int, row: bool = False) -> Bundle:
+    shares = Bundle([None] * len(a._data if isinstance(a, Tensor) else a))
+    shares[position] = g[0] if row else g
+    return shares
+
+
+_PART = Op("part", "part", r"{0}", _part, (_part_rule,))
+_POSITIONS = [{"position": k} for k in range(16)]
+_ROWS = [{**each, "row": True} for each in _POSITIONS]
 
 _DETACH = Op("detach", "detach", r"{0}", lambda a: a)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..compiler.recorded import Memo
+from ..compiler.recorded import Memo, run_memoized
 from ..context import CONTEXT, scope
 from ..errors import ShapeError
 from ..functions import concatenate, dropout, squeeze, stack, swapaxes, unsqueeze, where
 from ..random import Rng
-from ..scan import check_backend, check_lengths, compiled_scan, scan
+from ..scan import check_backend, check_lengths, in_order, scan
 from ..tensor import Array, Tensor, TensorLike
 from . import _checks
 from .cells import (
@@ -46,11 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["GRU", "LSTM", "RNN"]
 
 Lengths = Sequence[int] | Array | None
+Initial = Sequence[Tensor | None]
 States = tuple[Tensor, ...]
 Step = Callable[[Any, Any], tuple[Any, Any]]
-
-_MEMOS: WeakKeyDictionary[Module, dict[Any, Memo]] = WeakKeyDictionary()
-"""What is known of the layers' steps; not in the layers, so that these can be copied."""
 
 
 class _Recurrent(Module):
@@ -83,6 +81,7 @@ class _Recurrent(Module):
         self.bidirectional = _checks.flag("bidirectional", bidirectional)
         self.proj_size = self._checked_projection(proj_size)
         self._make = uniform_maker(hidden_size, dtype, rng)
+        self._memos: dict[tuple[str, bool], Memo] = {}
         for layer in range(num_layers):
             width = input_size if layer == 0 else self._output_size * self._directions
             for suffix in self._suffixes(layer):
@@ -112,6 +111,11 @@ class _Recurrent(Module):
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
+
+    @property
+    def _alone(self) -> bool:
+        """Whether it is one layer in one direction."""
+        return self.num_layers == 1 and not self.bidirectional
 
     @property
     def _output_size(self) -> int:
@@ -207,7 +211,7 @@ class _Recurrent(Module):
         for layer in range(self.num_layers):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 name, step = self._layer_name(layer, direction), self._step(suffix, False)
-                carry = self._carry(initial, layer * self._directions + direction)
+                carry = tuple(self._carry(initial, layer * self._directions + direction, x))
                 reverse = direction == 1
                 found[name] = scan.explain(
                     step, carry, x, lengths=ends, reverse=reverse, backend=backend
@@ -224,26 +228,54 @@ class _Recurrent(Module):
         lengths: Lengths,
         unroll: bool,
         backend: str | None,
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """All layers over x; the output and the final states, one tensor per state name."""
         check_backend(backend, unroll)
         x, ends, initial, batched = self._prepared(x, given, lengths)
-        finals: list[States] = []
-        for layer in range(self.num_layers):
-            if layer and self.dropout and self.training:
-                x = dropout(x, self.dropout)
-            x = self._layer(layer, x, initial, ends, finals, unroll, backend)
-        states = [stack(column) for column in zip(*finals, strict=True)]
+        if self._alone and self._is_compiled(unroll, self._layer_name(0, 0)):
+            carry = self._carry(initial, 0, x)
+            x, states = self._compiled("l0", carry, x, ends, False, backend, rows=True)
+        else:
+            x, states = self._layers(x, initial, ends, unroll, backend)
         if not batched:
             x, states = squeeze(x, 1), [squeeze(s, 1) for s in states]
         elif self.batch_first:
             x = swapaxes(x, 0, 1)
-        named = [s.named(f"{n}_n") for s, n in zip(states, self.state_names, strict=True)]
-        return x.named("y"), named
+        for state, name in zip(states, self.state_names, strict=True):
+            state.name = f"{name}_n"
+        x.name = "y"
+        return x, states
+
+    def _layers(
+        self,
+        x: Tensor,
+        initial: Initial,
+        ends: Array | None,
+        unroll: bool,
+        backend: str | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All layers and directions: their outputs side by side, their states stacked."""
+        if unroll or CONTEXT.get().tracer is not None:
+            initial = [
+                self._zeros(name, x) if state is None else state
+                for name, state in zip(self.state_names, initial, strict=True)
+            ]
+        finals: list[Sequence[Tensor]] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = dropout(x, self.dropout)
+            outputs: list[Tensor] = []
+            for direction in range(self._directions):
+                with self._layer_scope(layer, direction):
+                    y, final = self._direction(layer, direction, x, initial, ends, unroll, backend)
+                finals.append(final)
+                outputs.append(y)
+            x = outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=-1)
+        return x, [stack(column) for column in zip(*finals, strict=True)]
 
     def _prepared(
         self, x: TensorLike, given: Sequence[TensorLike | None], lengths: Lengths
-    ) -> tuple[Tensor, Array | None, list[Tensor], bool]:
+    ) -> tuple[Tensor, Array | None, Initial, bool]:
         """x (T, B, I), lengths, initial states, all checked; whether x came with a batch."""
         x = self._time_first(x)
         batched = x.ndim == 3
@@ -252,63 +284,70 @@ class _Recurrent(Module):
         ends = None if lengths is None else self._lengths(lengths, x, batched)
         if ends is not None and (ends < x.shape[0]).any():
             x = _without_padding(x, ends)
+        batch = x.shape[1]
         initial = [
-            self._initial(name, state, x.shape[1], batched)
+            None if state is None else self._initial(name, state, batch, batched)
             for name, state in zip(self.state_names, given, strict=True)
         ]
         return x, ends, initial, batched
 
-    def _carry(self, initial: Sequence[Tensor], k: int) -> States:
+    def _carry(self, initial: Initial, k: int, x: Tensor) -> list[Tensor]:
         """What layer and direction k starts from."""
-        return tuple(
-            state[k].named(f"{name}_{{t-1}}")
+        return [
+            zeros_named(f"{name}_{{t-1}}", x.shape[1], self._state_size(name), x.dtype)
+            if state is None
+            else state[k].named(f"{name}_{{t-1}}")
             for name, state in zip(self.state_names, initial, strict=True)
+        ]
+
+    def _is_compiled(self, unroll: bool, layer: str) -> bool:
+        """Whether nobody looks into the layer's steps."""
+        return (
+            not unroll and CONTEXT.get().tracer is None and recording_of(self, layer) is None
         )
 
-    def _layer(
+    def _direction(
         self,
         layer: int,
+        direction: int,
         x: Tensor,
-        initial: Sequence[Tensor],
+        initial: Initial,
         ends: Array | None,
-        finals: list[States],
         unroll: bool,
         backend: str | None,
-    ) -> Tensor:
-        outputs: list[Tensor] = []
-        for direction, suffix in enumerate(self._suffixes(layer)):
-            k = layer * self._directions + direction
-            with self._layer_scope(layer, direction):
-                carry = self._carry(initial, k)
-                seen = recording_of(self, self._layer_name(layer, direction))
-                if unroll or seen is not None or CONTEXT.get().tracer is not None:
-                    step = self._step(suffix, unroll)
-                    final, ys = scan(
-                        step,
-                        carry,
-                        x,
-                        lengths=ends,
-                        reverse=direction == 1,
-                        unroll=unroll,
-                        backend=backend,
-                        record=seen,
-                    )
-                else:
-                    final, ys = self._compiled(suffix, carry, x, ends, direction == 1, backend)
-            finals.append(final)
-            outputs.append(ys)
-        return outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=-1)
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """One layer in one direction: y, and the last states."""
+        name, suffix = self._layer_name(layer, direction), self._suffixes(layer)[direction]
+        carry = self._carry(initial, layer * self._directions + direction, x)
+        reverse = direction == 1
+        if self._is_compiled(unroll, name):
+            return self._compiled(suffix, carry, x, ends, reverse, backend)
+        final, y = scan(
+            self._step(suffix, unroll),
+            tuple(carry),
+            x,
+            lengths=ends,
+            reverse=reverse,
+            unroll=unroll,
+            backend=backend,
+            record=recording_of(self, name),
+        )
+        return y, final
 
     def _compiled(
         self,
         suffix: str,
-        carry: States,
+        carry: list[Tensor],
         x: Tensor,
         ends: Array | None,
         reverse: bool,
         backend: str | None,
-    ) -> tuple[States, Tensor]:
-        """One layer and direction; its step is traced once for inputs of the same shapes."""
+        rows: bool = False,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same by its step, which is traced once for inputs of the same shapes.
+
+        rows: the last states as (1, ...).
+        """
 
         def step(
             state: Sequence[Tensor], x_t: Sequence[Tensor]
@@ -316,17 +355,17 @@ class _Recurrent(Module):
             after = self._advance(tuple(state), x_t[0], self._weights(suffix))
             return list(after), [after[0]]
 
-        memos = _MEMOS.setdefault(self, {})
-        memo = memos.get((suffix, ends is None))
+        memo = self._memos.get((suffix, ends is None))
         if memo is None:
-            memo = memos[suffix, ends is None] = Memo(self._parameters)
-        final, (ys,) = compiled_scan(
-            step, carry, [x], len(x), ends, reverse, backend, None, memo
+            memo = self._memos[suffix, ends is None] = Memo()
+        whole, series = in_order(step, [x], len(x), ends, reverse)
+        final, (y,) = run_memoized(
+            memo, self._parameters, whole, carry, series, len(x), backend, rows
         )
-        return tuple(final), ys
+        return y[::-1] if reverse else y, final
 
     def _layer_scope(self, layer: int, direction: int) -> Any:
-        if self.num_layers == 1 and not self.bidirectional:
+        if self._alone:
             return nullcontext()
         return scope(self._layer_name(layer, direction))
 
@@ -360,13 +399,16 @@ class _Recurrent(Module):
             raise ShapeError(f"lengths: {len(ends)} given for a batch of {x.shape[1]}")
         return ends
 
-    def _initial(self, name: str, given: TensorLike | None, batch: int, batched: bool) -> Tensor:
-        """The initial state (layers x directions, B, size); zeros by default."""
+    def _zeros(self, name: str, x: Tensor) -> Tensor:
+        """The initial state by default (layers x directions, B, size)."""
+        shape = self.num_layers * self._directions, x.shape[1], self._state_size(name)
+        return Tensor(np.zeros(shape, x.dtype), name=f"{name}_0")
+
+    def _initial(self, name: str, given: TensorLike, batch: int, batched: bool) -> Tensor:
+        """The initial state (layers x directions, B, size)."""
         layers = self.num_layers * self._directions
         shape = (layers, batch, self._state_size(name))
         weight = self._weight("weight_ih", "l0")
-        if given is None:
-            return Tensor(np.zeros(shape, weight.dtype), name=f"{name}_0")
         state = as_input(given, weight)
         expected = shape if batched else (shape[0], shape[2])
         if state.shape != expected:
@@ -375,6 +417,14 @@ class _Recurrent(Module):
             )
         check_float(type(self).__name__, f"{name}_0", state, weight)
         return state if batched else unsqueeze(state, 1)
+
+
+@lru_cache(maxsize=16)
+def zeros_named(name: str, batch: int, size: int, dtype: Any) -> Tensor:
+    """Where a layer starts from by default (B, size), the same tensor for all that do."""
+    zeros = np.zeros((batch, size), dtype)
+    zeros.flags.writeable = False
+    return Tensor(zeros, name=name)
 
 
 def _without_padding(x: Tensor, ends: Array) -> Tensor:
