@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
 
 from .context import CONTEXT
 from .errors import DTypeError, GraphError, ShapeError
-from .sweep import Key, key_of, sweep
-from .tensor import Tensor, TensorLike, _describe, _wrap, as_array
+from .sweep import Key, sweep
+from .tensor import Array, Tensor, TensorLike, _describe, _wrap, as_array
 
 __all__ = ["backward", "grad"]
 
@@ -55,28 +56,35 @@ def grad(
     """
     results = _tensors(outputs, "outputs")
     wanted = _tensors(inputs, "inputs")
-    for k, t in enumerate(wanted):
+    keys: list[Key] = []
+    for t in wanted:
         if not t._requires_grad:
             raise GraphError(
-                f"grad: inputs[{k}], {_describe(t)}, does not require a gradient; create it with "
-                "requires_grad=True"
+                f"grad: inputs[{len(keys)}], {_describe(t)}, does not require a gradient; create "
+                "it with requires_grad=True"
             )
+        keys.append(t if t.node is None else t.node)
     seeds = _seeds(results, grad_outputs, "grad")
-    keys = [key_of(t) for t in wanted]
     if not create_graph:
         _check_concrete(results)
     gradients = sweep(results, seeds, keys, create_graph=create_graph)
     answers: list[Tensor | None] = []
-    given_out: set[Key] = set()
-    for k, (t, key) in enumerate(zip(wanted, keys, strict=True)):
+    given_out: set[Key] | None = None if len(gradients) == len(keys) else set()  # some are the same
+    for key in keys:
         found = gradients.get(key)
-        if found is None and not allow_unused:
-            raise GraphError(
-                f"grad: inputs[{k}], {_describe(t)}, is not part of the graph of the outputs; "
-                "pass allow_unused=True to get None for it"
-            )
-        answers.append(None if found is None else _as_gradient(found, key in given_out))
-        given_out.add(key)
+        if found is None:
+            if not allow_unused:
+                raise GraphError(
+                    f"grad: inputs[{len(answers)}], {_describe(wanted[len(answers)])}, is not part "
+                    "of the graph of the outputs; pass allow_unused=True to get None for it"
+                )
+            answers.append(None)
+        elif given_out is None or key not in given_out:
+            answers.append(found if create_graph else _wrap(found, None, False))
+        else:
+            answers.append(found if create_graph else _wrap(found.copy(), None, False))
+        if given_out is not None:
+            given_out.add(key)
     return answers[0] if isinstance(inputs, Tensor) else tuple(answers)
 
 
@@ -97,7 +105,7 @@ def backward(
     gradients = sweep(results, seeds, None, create_graph=create_graph)
     for leaf, found in gradients.items():
         if isinstance(leaf, Tensor):
-            new = _as_gradient(found, False)
+            new = found if create_graph else _wrap(found, None, False)
             if leaf.grad is not None:
                 new = leaf.grad + new if create_graph else _wrap(
                     np.asarray(leaf.grad._data + new._data), None, False
@@ -106,10 +114,16 @@ def backward(
 
 
 def _tensors(given: object, argument: str) -> tuple[Tensor, ...]:
-    many = (given,) if isinstance(given, Tensor) else given
-    if not isinstance(many, Sequence) or not all(isinstance(t, Tensor) for t in many):
+    if isinstance(given, Tensor):
+        return (given,)
+    if not isinstance(given, list | tuple | Sequence):
         raise TypeError(f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}")
-    return tuple(many)
+    for t in given:
+        if not isinstance(t, Tensor):
+            raise TypeError(
+                f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}"
+            )
+    return tuple(given)
 
 
 def _check_concrete(results: Sequence[Tensor]) -> None:
@@ -120,17 +134,12 @@ def _check_concrete(results: Sequence[Tensor]) -> None:
             tracer.check_concrete(t)
 
 
-def _as_gradient(found: Any, shared: bool) -> Tensor:
-    if isinstance(found, Tensor):
-        return found
-    return _wrap(found.copy() if shared else found, None, False)
-
-
 def _seeds(results: tuple[Tensor, ...], given: Any, caller: str) -> list[Any]:
     """The cotangents, checked against the outputs they belong to."""
     if given is None:
-        many: Sequence[Any] = [None] * len(results)
-    elif len(results) == 1 and (
+        return [_seed(t, None, k, caller) for k, t in enumerate(results)]
+    many: Sequence[Any]
+    if len(results) == 1 and (
         not isinstance(given, list | tuple) or not any(_is_array(x) or x is None for x in given)
     ):
         many = [given]
@@ -146,6 +155,14 @@ def _seeds(results: tuple[Tensor, ...], given: Any, caller: str) -> list[Any]:
     return [_seed(t, g, k, caller) for k, (t, g) in enumerate(zip(results, many, strict=True))]
 
 
+@lru_cache(maxsize=64)
+def _one(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The seed of a scalar, which the sweep only reads."""
+    one = np.ones(shape, dtype)
+    one.flags.writeable = False
+    return one
+
+
 def _is_array(x: object) -> bool:
     return isinstance(x, Tensor | np.ndarray)
 
@@ -157,12 +174,12 @@ def _seed(output: Tensor, given: Any, position: int, caller: str) -> Any:
             "requires a gradient"
         )
     if given is None:
-        if output.size != 1:
+        if output._data.size != 1:
             raise GraphError(
                 f"{caller}: {_describe(output)} is not a scalar; give the cotangent to start from "
                 f"as a tensor of shape {output.shape}, or reduce it with .sum() or .mean()"
             )
-        return np.ones(output.shape, dtype=output.dtype)
+        return _one(output._data.shape, output._data.dtype)
     if not isinstance(given, Tensor):
         given = as_array(given, output.dtype)
     if given.shape != output.shape:

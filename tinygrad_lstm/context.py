@@ -21,7 +21,7 @@ Place = tuple[CodeType, int]
 """Where an op was recorded: a code object and an instruction offset, cheap to keep."""
 
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class ScopeFrame:
@@ -198,7 +198,7 @@ class at_place(_Block):
 def calling_line() -> Place | None:
     """Where the nearest code outside this package is running."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_code.co_filename.startswith(PACKAGE):
         if frame.f_back is None:
             return None
         frame = frame.f_back

@@ -24,6 +24,7 @@ from .tensor import (
     Op,
     Tensor,
     TensorLike,
+    _wrap,
     constant,
     describe_inputs,
     record,
@@ -567,8 +568,9 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
 
 
 def _reduce(op: str, x: TensorLike, axis: Axis, keepdims: bool, empty: bool = True) -> Tensor:
-    x = _as_tensor(x)
-    axes = _axes(axis, x, op)
+    if not isinstance(x, Tensor):
+        x = _as_tensor(x)
+    axes = tuple(range(x._data.ndim)) if axis is None else _axes(axis, x, op)
     if not empty and not builtins.all(x.shape[k] for k in axes):
         raise ShapeError(f"{_call(op, x)}: no elements along axis {axis}")
     return record(OPS[op], (x,), {"axis": axes, "keepdims": bool(keepdims)})
@@ -699,8 +701,11 @@ def _plain_index(index: Any) -> Any:
 
 def _binary(op: Op, promote: Callable[[Any, Any], tuple[Tensor, Tensor]]) -> tuple[Any, Any]:
     def forward(self: Tensor, other: TensorLike) -> Tensor:
-        if isinstance(other, Tensor) and other._data.dtype is self._data.dtype:
-            return record(op, (self, other))
+        if isinstance(other, Tensor):
+            if other._data.dtype is self._data.dtype:
+                return record(op, (self, other))
+        elif type(other) is np.ndarray and other.dtype is self._data.dtype:
+            return record(op, (self, _wrap(other, None, False)))
         return record(op, promote(self, other)) if _operand(other) else NotImplemented
 
     def reflected(self: Tensor, other: TensorLike) -> Tensor:

@@ -57,21 +57,17 @@ def _reach(outputs: Iterable[Tensor], needing_grad: bool) -> tuple[list[Node], s
     """The nodes in order, and the leaves."""
     nodes: set[Node] = set()
     leaves: set[Tensor] = set()
-    stack: list[Node] = []
-    inputs: Iterable[Tensor] = outputs
-    while True:
-        for t in inputs:
-            if needing_grad and not t._requires_grad:
-                continue
-            node = t.node
-            if node is None:
-                leaves.add(t)
-            elif node not in nodes:
-                nodes.add(node)
-                stack.append(node)
-        if not stack:
-            return sorted(nodes, key=_seq), leaves
-        inputs = stack.pop().inputs
+    stack: list[Iterable[Tensor]] = [outputs]
+    while stack:
+        for t in stack.pop():
+            if t._requires_grad or not needing_grad:
+                node = t.node
+                if node is None:
+                    leaves.add(t)
+                elif node not in nodes:
+                    nodes.add(node)
+                    stack.append(node.inputs)
+    return sorted(nodes, key=_seq), leaves
 
 
 _seq = operator.attrgetter("seq")
@@ -91,9 +87,11 @@ def sweep(
     Without `create_graph`, the gradients are arrays of their own, shared with nothing.
     """
     order, leaves = _reach(outputs, True)
-    asked: set[Key] = set() if wanted is None else set(wanted)
-    watched = [node for node in order if node.seq in WATCHERS] if WATCHERS else []
-    keep = asked.union(watched) if watched else asked
+    keep: set[Key] = set() if wanted is None else set(wanted)
+    asked = keep
+    watched = [node for node in order if node.seq in WATCHERS] if WATCHERS else None
+    if watched:
+        keep = keep.union(watched)
     reaching: set[Key] | None = None
     if wanted is not None and not leaves <= keep:
         reaching = _reaching(order, keep)
@@ -107,15 +105,13 @@ def sweep(
         detect_anomaly.ever_used and any(node.context.anomaly for node in order)
     ):
         with np.errstate(all="ignore"):
-            gradients = run(order, gradients, keep, reaching, _finite(observer))
+            run(order, gradients, keep, reaching, _finite(observer))
     else:
-        gradients = run(order, gradients, keep, reaching, observer)
-    if watched:
-        _tell(watched, gradients)
-    elif wanted is None:
+        run(order, gradients, keep, reaching, observer)
+    if not watched:
         return gradients
-    if wanted is None:
-        asked = set(leaves)
+    _tell(watched, gradients)
+    asked = set(leaves) if wanted is None else asked
     return {key: g for key, g in gradients.items() if key in asked}
 
 
@@ -138,7 +134,7 @@ def _start(outputs: Sequence[Tensor], seeds: Sequence[Any], create_graph: bool) 
             seed = seed._data if isinstance(seed, Tensor) else seed
         elif not isinstance(seed, Tensor):
             seed = _wrap(seed, None, False)
-        key = key_of(t)
+        key = t if t.node is None else t.node
         gradients[key] = gradients[key] + seed if key in gradients else seed
     return gradients
 
@@ -161,7 +157,7 @@ def _on_arrays(
     keep: set[Key],
     reaching: set[Key] | None,
     observer: Observer | None,
-) -> dict[Key, Any]:
+) -> None:
     """The hot path. A weight's share of many products waits, to become one product at the end."""
     owned: set[Key] = set()  # keys whose array was made here, so that it may be added to in place
     products: dict[Key, tuple[Op, list[tuple[Array, Array]]]] = {}
@@ -176,12 +172,16 @@ def _on_arrays(
         if node not in keep:
             del gradients[node]
         op, inputs = node.op, node.inputs
+        if op.pullback is not None:
+            _share_out(node, g, gradients, owned, reaching, observer)
+            continue
+        arrays: tuple[Array, ...]
         if len(inputs) == 2:
             arrays = (inputs[0]._data, inputs[1]._data)
+        elif len(inputs) == 1:
+            arrays = (inputs[0]._data,)
         else:
             arrays = tuple([t._data for t in inputs])
-        collect, adds_into, rules = op.collect, op.adds_into, op.vjps
-        shares = None if op.pullback is None else op.pullback(g, node.value, arrays, node.attrs)
         position = -1
         for t in inputs:
             position += 1
@@ -190,50 +190,77 @@ def _on_arrays(
             key = t.node or t
             if reaching is not None and key not in reaching:
                 continue
-            if collect is not None and position == 1 and arrays[1].ndim == 2 and observer is None:
-                uses = products.get(key)
-                if uses is None:
-                    products[key] = uses = (op, [])
-                if uses[0] is op:
-                    uses[1].append((g, arrays[0]))
-                    continue
-            if adds_into is not None and observer is None:
+            if position == 1 and op.collect is not None and observer is None:
+                if arrays[1].ndim == 2:
+                    uses = products.get(key)
+                    if uses is None:
+                        products[key] = uses = (op, [])
+                    if uses[0] is op:
+                        uses[1].append((g, arrays[0]))
+                        continue
+            elif op.adds_into is not None and observer is None:
                 _own(key, arrays[position], gradients, owned)
-                adds_into(gradients[key], g, *arrays[1:], **node.attrs)
+                op.adds_into(gradients[key], g, *arrays[1:], **node.attrs)
                 continue
-            if shares is not None:
-                part = shares[position]
-                if part is None:
-                    continue
-            else:
-                rule = rules[position]
-                if rule is None:
-                    continue
-                part = rule(g, node.value, *arrays, **node.attrs)
-            shape = arrays[position].shape
-            if part.shape != shape:
+            rule = op.vjps[position]
+            if rule is None:
+                continue
+            part = rule(g, node.value, *arrays, **node.attrs)
+            if part.shape != arrays[position].shape:
+                shape = arrays[position].shape
                 if observer is None and op.elementwise and _is_row(part, shape):
                     rows.setdefault(key, []).append(part)
                     continue
                 part = _unbroadcast(part, shape, node, position)
-            present = get(key)
-            if present is None:
-                gradients[key] = part
-            elif key in owned:
-                present += part
+            if key in gradients:
+                _add(key, part, gradients, owned)
             else:
-                total = present + part
-                if total.__class__ is np.ndarray:
-                    owned.add(key)
-                gradients[key] = total if isinstance(total, Bundle) else np.asarray(total)
+                gradients[key] = part
             if observer is not None:
                 observer(node, position, part)
     for key in (*products, *rows):
         _settle(key, products, rows, gradients, owned)
-    for key, g in gradients.items():
-        if key not in owned and not isinstance(g, Bundle):
-            gradients[key] = np.array(g)
-    return gradients
+    if len(owned) < len(gradients) or not owned.issuperset(gradients):
+        for key, g in gradients.items():
+            if key not in owned and not isinstance(g, Bundle):
+                gradients[key] = np.array(g)
+
+
+def _add(key: Key, part: Any, gradients: dict[Key, Any], owned: set[Key]) -> None:
+    """Add to the gradient that is there, in place where it is an array made here."""
+    if key in owned:
+        gradients[key] += part
+        return
+    total = gradients[key] + part
+    if total.__class__ is np.ndarray:
+        owned.add(key)
+    gradients[key] = total if isinstance(total, Bundle) else np.asarray(total)
+
+
+def _share_out(
+    node: Node,
+    g: Any,
+    gradients: dict[Key, Any],
+    owned: set[Key],
+    reaching: set[Key] | None,
+    observer: Observer | None,
+) -> None:
+    """All inputs' shares at once, which are arrays of their own."""
+    pullback = node.op.pullback
+    shares = () if pullback is None else pullback(g, node.value, node.inputs, node.attrs)
+    for position, (t, part) in enumerate(zip(node.inputs, shares, strict=True)):
+        if part is None or not t._requires_grad:
+            continue
+        key = t.node or t
+        if reaching is not None and key not in reaching:
+            continue
+        if key in gradients:
+            _add(key, part, gradients, owned)
+        else:
+            gradients[key] = part
+            owned.add(key)
+        if observer is not None:
+            observer(node, position, part)
 
 
 def _is_row(part: Array, shape: tuple[int, ...]) -> bool:
@@ -267,14 +294,11 @@ def _settle(
         together = parts[0] if len(parts) == 1 else np.concatenate(parts)
         totals.append(np.add.reduce(together, axis=0))
     for total in totals:
-        present = gradients.get(key)
-        if present is None:
-            gradients[key] = total
-        elif key in owned:
-            present += total
+        if key in gradients:
+            _add(key, total, gradients, owned)
         else:
-            gradients[key] = present + total
-        owned.add(key)
+            gradients[key] = total
+            owned.add(key)
 
 
 def _on_tensors(
@@ -283,7 +307,7 @@ def _on_tensors(
     keep: set[Key],
     reaching: set[Key] | None,
     observer: Observer | None,
-) -> dict[Key, Any]:
+) -> None:
     """The same with recorded ops, in the scope and at the place of the forward op."""
     for node in reversed(order):
         g = gradients.get(node)
@@ -312,7 +336,6 @@ def _on_tensors(
                 gradients[key] = part if present is None else present + part
                 if observer is not None:
                     observer(node, position, part)
-    return gradients
 
 
 def _unbroadcast(part: Any, shape: tuple[int, ...], node: Node, position: int) -> Any:

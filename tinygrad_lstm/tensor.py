@@ -68,7 +68,7 @@ class Op:
     collect: `collect([(g, first input), ...])` gives a matrix's share of all its uses at once, for
     a second input that is a weight used at every step: one large product for many small ones.
     pullback: `pullback(g, out, inputs, attrs)` gives all inputs' shares (or None) together, instead
-    of vjps, for an op whose backward is one computation.
+    of vjps, for an op whose backward is one computation; arrays that share memory with nothing.
     """
 
     __slots__ = (
@@ -111,6 +111,8 @@ class Op:
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         """Run on arrays as arrays, on tensors as a recorded op: what backward rules need."""
+        if len(inputs) == 1 and type(inputs[0]) is ndarray:
+            return self.forward(inputs[0], **attrs)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         if not tensors:
             return self.forward(*inputs, **attrs)
@@ -552,14 +554,13 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
     context = CONTEXT.get()
     value: Any
     try:
-        if attrs:
-            value = op.forward(*[t._data for t in inputs], **attrs)
-        elif len(inputs) == 2:
+        count = len(inputs)
+        if count == 1:
+            value = op.forward(inputs[0]._data, **attrs)
+        elif count == 2 and not attrs:
             value = op.forward(inputs[0]._data, inputs[1]._data)
-        elif len(inputs) == 1:
-            value = op.forward(inputs[0]._data)
         else:
-            value = op.forward(*[t._data for t in inputs])
+            value = op.forward(*[t._data for t in inputs], **attrs)
     except (ValueError, IndexError, TypeError, OverflowError) as error:
         raise call_error(error, op, inputs, attrs, context) from None
     if value.__class__ is not ndarray:
@@ -602,31 +603,51 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
 
 
 def record_parts(
-    op: Op, part: Op, inputs: tuple[Tensor, ...], attrs: Attrs, how: Sequence[Attrs]
+    op: Op,
+    part: Op,
+    inputs: tuple[Tensor, ...],
+    attrs: Attrs,
+    positions: Sequence[Attrs],
+    names: Sequence[str | None],
 ) -> list[Tensor]:
-    """Run an op that gives a Bundle, and take its parts out: a tensor for each entry of `how`.
+    """Run an op that gives a Bundle, and take each of its parts out: a tensor for each.
 
-    part: the op that takes one out; how: its attributes each time. All at once, which takes a
-    fraction of what `record` would take for each.
+    part: the op that takes one out; positions: its attributes each time; names: of the tensors. All
+    at once, which takes a fraction of what `record` would take for each.
     """
     context = CONTEXT.get()
-    whole = op.forward(*[t._data for t in inputs], **attrs)
-    values = [part.forward(whole, **each) for each in how]
-    if not context.recording:
-        if context.tracer is not None:
-            for given in inputs:
-                context.tracer.check_concrete(given)
-        return [_wrap(value, None, False) for value in values]
-    frame = _frame(1)
-    node = _node(op, inputs, attrs, whole, context, context.place or (frame.f_code, frame.f_lasti))
-    result = _wrap(whole, node, any([t._requires_grad for t in inputs]))
-    if context.anomaly:
-        check_finite(node, whole)
-    taken, place = (result,), context.place or (record_parts.__code__, 0)
-    return [
-        _wrap(value, _node(part, taken, each, value, context, place), result._requires_grad)
-        for value, each in zip(values, how, strict=True)
-    ]
+    values = op.forward(*[t._data for t in inputs], **attrs)
+    needed = False
+    for given in inputs:
+        if given._requires_grad:
+            needed = True
+            break
+    whole = parts = None
+    if context.recording:
+        frame = _frame(1)
+        whole = _node(op, inputs, attrs, values, context, (frame.f_code, frame.f_lasti))
+        if context.anomaly:
+            check_finite(whole, values)
+        parts = (_wrap(values, whole, needed),)
+    elif context.tracer is not None:
+        for given in inputs:
+            context.tracer.check_concrete(given)
+    results: list[Tensor] = []
+    for value, position, name in zip(values, positions, names, strict=True):
+        result = _new(Tensor)
+        result._data = value
+        result._grad = None
+        if parts is None:
+            result.node = None
+            result._requires_grad = False
+            result._name = name
+            result._changed = 0
+        else:
+            result.node = node = _node(part, parts, position, value, context, _PARTS)
+            result._requires_grad = needed
+            node.name = name
+        results.append(result)
+    return results
 
 
 def _node(
@@ -638,10 +659,14 @@ def _node(
     node.attrs = attrs
     node.value = value
     node.context = context
-    node.place = place
+    node.place = context.place or place
     node.seq = _sequence()
     node.name = None
     return node
+
+
+_PARTS = record_parts.__code__, 0
+"""The place of every part: the run they are taken out of tells where that was."""
 
 
 def _whole(value: Any) -> Any:
@@ -667,6 +692,8 @@ def constant(value: object, like: Tensor) -> Tensor:
 
 def as_array(data: object, dtype: object = None) -> Array:
     """`data` as an array a tensor can hold; lists and numbers as float32 by default."""
+    if type(data) is ndarray and dtype is None and data.dtype.kind in "fiub":
+        return data
     if isinstance(data, Tensor):
         data = data.numpy()
     try:

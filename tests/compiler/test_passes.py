@@ -28,7 +28,7 @@ from tinygrad_lstm.tree import flatten, unflatten
 
 T, B = 5, 3
 NUMPY = backend_named("numpy")
-STEPWISE = Backend("stepwise", Runner, over_time=False)  # what suits a native loop, without its code
+STEPWISE = Backend("stepwise", Runner, over_time=False)  # as a native loop has it
 
 
 def parameter(seed: int, *shape: int) -> Parameter:

@@ -20,16 +20,21 @@ BACKENDS = ("numpy", "numba")
 class Runner(Protocol):
     """A plan that runs. What it saves only it can read."""
 
-    run: Callable[[Sequence[Array]], tuple[list[Array], Any]]
-    """Outputs (last carries, then all y (T, ...)) from carries, xs (T, ...) and captured.
+    @property
+    def run(self) -> Callable[[Sequence[Array]], tuple[list[Array], Any]]:
+        """Outputs (last carries, then all y (T, ...)) from carries, xs (T, ...) and captured.
 
-    And what is kept for the backward pass, None where there is none.
-    """
-    pull: Callable[[Any, Sequence[Array | None]], list[Array | None]]
-    """Cotangents of carries, xs and captured from what was kept and those of the outputs.
+        And what is kept for the backward pass, None where there is none.
+        """
+        ...
 
-    In arrays of their own, which share memory with nothing; None where none is wanted.
-    """
+    @property
+    def pull(self) -> Callable[[Any, Sequence[Array | None]], list[Array | None]]:
+        """Cotangents of carries, xs and captured from what was kept and those of the outputs.
+
+        In arrays of their own, which share memory with nothing; None where none is wanted.
+        """
+        ...
 
     def kept(self, saved: Any) -> list[Array]:
         """The arrays over time that stand behind what a run has saved, each once."""

@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -250,7 +249,7 @@ def _factors(
     pair = left.inputs[0], i.inputs[1]
     if not varying.issuperset(pair):
         return None
-    return [pair[::-1] if turned else pair]
+    return [(pair[1], pair[0]) if turned else pair]
 
 
 def _new(specs: list[Spec], spec: Spec) -> int:

@@ -67,6 +67,14 @@ class _Traced(NamedTuple):
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
 
 
+class _Call(NamedTuple):
+    """How a run is recorded: what its op is told, and the results: where they are, their names."""
+
+    attrs: dict[str, Any]
+    positions: Sequence[dict[str, Any]]
+    names: Sequence[str | None]
+
+
 class Memo:
     """What is known of a step that always records the same: a layer's, which reads parameters.
 
@@ -77,7 +85,7 @@ class Memo:
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] | None = None  # of what the step captures
-        self._known: dict[Any, tuple[Graph, Plan]] = {}
+        self._known: dict[Any, _Call] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memo:
         return Memo()
@@ -85,25 +93,44 @@ class Memo:
     def __reduce__(self) -> tuple[type[Memo], tuple[()]]:
         return Memo, ()
 
-    def captured(self, owner: Owner) -> list[Tensor] | None:
-        """What the step reads besides its inputs; None before it was traced."""
+    def find(
+        self, owner: Owner, given: Sequence[Tensor], backend: str | None, recording: bool
+    ) -> tuple[tuple[Tensor, ...], _Call] | None:
+        """All that the step reads, and how it is run; None if that is not known."""
         if self._names is None:
             return None
-        found = [t for name in self._names if (t := owner.get(name)) is not None]
-        return found if len(found) == len(self._names) else None
+        tensors = [*given]
+        for name in self._names:
+            t = owner.get(name)
+            if t is None:
+                return None
+            tensors.append(t)
+        call = self._known.get(_kinds(tensors, backend, recording))
+        return None if call is None else (tuple(tensors), call)
 
-    def get(self, key: Any) -> tuple[Graph, Plan] | None:
-        return self._known.get(key)
-
-    def learn(self, key: Any, owner: Owner, traced: _Traced, plan: Plan) -> None:
-        """Keep the plan, if all that the step captured are parameters."""
+    def learn(
+        self, owner: Owner, made: _Prepared, call: _Call, backend: str | None, recording: bool
+    ) -> None:
+        """Keep how it is run, if all that the step captured are parameters."""
         names = {id(t): name for name, t in owner.items() if t is not None}
-        if traced.draws or not all(id(t) in names for t in traced.captured):
+        if made.traced.draws or not all(id(t) in names for t in made.traced.captured):
             return
-        self._names = tuple(names[id(t)] for t in traced.captured)
+        self._names = tuple(names[id(t)] for t in made.traced.captured)
         if len(self._known) >= _MOST_PLANS:
             self._known.clear()
-        self._known[key] = traced.graph, plan
+        self._known[_kinds(made.tensors, backend, recording)] = call
+
+
+def _kinds(tensors: Sequence[Tensor], backend: str | None, recording: bool) -> Any:
+    """All that decides about a plan, of a step that does the same with the same kinds of tensors.
+
+    Steps' inputs are among them, and with them the number of steps.
+    """
+    kinds: list[Any] = [backend, recording]
+    for t in tensors:
+        data = t._data
+        kinds += data.shape, data.dtype, t._requires_grad
+    return tuple(kinds)
 
 
 class _Tracer:
@@ -156,7 +183,8 @@ def run_compiled(
     probe: gets a look into the step.
     """
     made = _prepared(step, states, inputs, count, backend, probe)
-    parts = _recorded(made.tensors, made.graph, made.plan, made.xs)
+    call = _call(made, len(states))
+    parts = record_parts(_SCAN, _PART, made.tensors, *call)
     results = len(made.traced.graph.outputs)
     if probe is not None:
         probe.take(parts[results:])
@@ -169,28 +197,21 @@ def run_memoized(
     step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
-    count: int,
     backend: str | None,
-    rows: bool = False,
-) -> tuple[list[Tensor], list[Tensor]]:
+    names: Sequence[str] | None = None,
+) -> list[Tensor]:
     """`run_compiled` for a step that always does the same, on what `owner` holds by name.
 
-    rows: the last states get a new first axis of size 1.
+    The last states, then every y. names: of a layer that is alone: what its results are called;
+    its states get a new first axis, as if stacked.
     """
     recording = CONTEXT.get().recording
-    captured = memo.captured(owner)
-    known = None
-    if captured is not None:
-        tensors = (*states, *inputs, *captured)
-        known = memo.get(_memo_key(tensors, count, backend, recording))
-    if known is not None:
-        parts = _recorded(tensors, *known, len(inputs), rows)
-    else:
-        made = _prepared(step, states, inputs, count, backend)
-        key = _memo_key(made.tensors, count, backend, recording)
-        memo.learn(key, owner, made.traced, made.plan)
-        parts = _recorded(made.tensors, made.graph, made.plan, made.xs, rows)
-    return parts[: len(states)], parts[len(states) :]
+    known = memo.find(owner, (*states, *inputs), backend, recording)
+    if known is None:
+        made = _prepared(step, states, inputs, len(inputs[0]), backend)
+        known = made.tensors, _call(made, len(states), names)
+        memo.learn(owner, made, known[1], backend, recording)
+    return record_parts(_SCAN, _PART, known[0], *known[1])
 
 
 class _Prepared(NamedTuple):
@@ -251,23 +272,14 @@ def explained(
     return described(plan, traced.graph, xs, needing)
 
 
-def _memo_key(tensors: Sequence[Tensor], count: int, backend: str | None, recording: bool) -> Any:
-    kinds = [(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors]
-    return count, backend, recording, *kinds
-
-
-def _recorded(
-    tensors: tuple[Tensor, ...], graph: Graph, plan: Plan, xs: int, rows: bool = False
-) -> list[Tensor]:
-    """The run as one op, and its outputs taken apart; rows: the states as (1, ...)."""
-    count = len(graph.outputs)
-    how = _POSITIONS[:count] if count <= len(_POSITIONS) else [{"position": k} for k in range(count)]
-    if rows:
-        how = [*_ROWS[: plan.carries], *how[plan.carries :]]
-    parts = record_parts(_SCAN, _PART, tensors, {"plan": plan, "graph": graph, "xs": xs}, how)
-    for part, value in zip(parts[: plan.carries], graph.outputs, strict=False):
-        part.name = graph.names.get(value)
-    return parts
+def _call(made: _Prepared, carries: int, names: Sequence[str] | None = None) -> _Call:
+    graph = made.graph
+    attrs = {"plan": made.plan, "graph": graph, "xs": made.xs, "rows": names is not None}
+    positions = [{"position": k} for k in range(len(graph.outputs))]
+    if names is not None:
+        return _Call(attrs, positions, names)
+    own = [graph.names.get(value) for value in graph.outputs[:carries]]
+    return _Call(attrs, positions, [*own, *[None] * (len(positions) - carries)])
 
 
 def _trace(
@@ -367,22 +379,31 @@ def _frozen(value: Any) -> Any:
 # -- the op ----------------------------------------------------------------------------------------
 
 
-def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> _Outputs:
+def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int, rows: bool) -> _Outputs:
+    """rows: the last states are given as (1, ...)."""
     outputs, saved = plan.run(arrays)
+    if rows:
+        for k in range(plan.carries):
+            outputs[k] = outputs[k][np.newaxis]
     result = _Outputs(outputs)
     result.saved = saved
     return result
 
 
-def _pullback(g: Any, out: Any, inputs: Sequence[Any], attrs: Any) -> Sequence[Any]:
+def _pullback(g: Any, out: Any, inputs: Any, attrs: Any) -> Sequence[Any]:
+    plan: Plan = attrs["plan"]
+    if attrs["rows"]:
+        g = list(g._data if isinstance(g, Tensor) else g)
+        for k in range(plan.carries):
+            if g[k] is not None:
+                g[k] = g[k][0]
     if isinstance(out, Tensor):
         return _pullback_unrolled(g, inputs, **attrs)
-    plan: Plan = attrs["plan"]
     return plan.pull(out.saved, g)
 
 
 def _pullback_unrolled(
-    g: Any, inputs: Sequence[Tensor], plan: Plan, graph: Graph, xs: int
+    g: Any, inputs: Sequence[Tensor], plan: Plan, graph: Graph, xs: int, rows: bool
 ) -> list[Tensor | None]:
     """For gradients of gradients: every op of every step recorded, and differentiated.
 
@@ -418,19 +439,12 @@ def _unrolled(
 _SCAN = Op("scan", "scan", r"\operatorname{{scan}}({all})", _forward, pullback=_pullback)
 
 
-def _part(a: Any, position: int, row: bool = False) -> Any:
-    """One of several arrays; row: as (1, ...)."""
-    return a[position][np.newaxis] if row else a[position]
-
-
-def _part_rule(g: Any, out: Any, a: Any, position: int, row: bool = False) -> Bundle:
+def _part_rule(g: Any, out: Any, a: Any, position: int) -> Bundle:
     shares = Bundle([None] * len(a._data if isinstance(a, Tensor) else a))
-    shares[position] = g[0] if row else g
+    shares[position] = g
     return shares
 
 
-_PART = Op("part", "part", r"{0}", _part, (_part_rule,))
-_POSITIONS = [{"position": k} for k in range(16)]
-_ROWS = [{**each, "row": True} for each in _POSITIONS]
+_PART = Op("part", "part", r"{0}", lambda a, position: a[position], (_part_rule,))
 
 _DETACH = Op("detach", "detach", r"{0}", lambda a: a)

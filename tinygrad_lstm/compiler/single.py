@@ -16,7 +16,7 @@ from ..errors import GraphError
 from ..tensor import Array, Tensor
 from .backends import Backend, NotNative, backend_named
 from .plan import Plan
-from .recorded import _check_repeatable, _trace
+from .recorded import FlatStep, _check_repeatable, _trace
 from .runner import Runner
 
 __all__ = ["SingleStep"]
@@ -37,7 +37,7 @@ class SingleStep:
 
     def __init__(
         self,
-        step: Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
+        step: FlatStep,
         states: Sequence[Tensor],
         inputs: Sequence[Tensor],
         backend: str | None,

@@ -18,7 +18,7 @@ from ..context import scope
 from ..errors import DTypeError, ShapeError
 from ..functions import relu, sigmoid, split, tanh
 from ..random import Rng, resolve_rng
-from ..tensor import Parameter, Tensor, TensorLike
+from ..tensor import Parameter, Tensor, TensorLike, _wrap
 from . import _checks
 from .module import Module
 
@@ -365,7 +365,11 @@ def described(module: Any, **defaults: Any) -> str:
 
 def as_input(given: TensorLike, weight: Tensor) -> Tensor:
     """A tensor as it is; plain arrays, lists and numbers in the dtype of the weights."""
-    return given if isinstance(given, Tensor) else Tensor(given, dtype=weight.dtype)
+    if isinstance(given, Tensor):
+        return given
+    if type(given) is np.ndarray and given.dtype is weight._data.dtype:
+        return _wrap(given, None, False)
+    return Tensor(given, dtype=weight.dtype)
 
 
 def check_float(kind: str, argument: str, given: Tensor, weight: Tensor) -> None:

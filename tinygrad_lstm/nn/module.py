@@ -6,17 +6,20 @@ so that reading `self.weight` in a forward pass costs an ordinary attribute acce
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from ..context import CONTEXT, Context, ScopeFrame, calling_line
+from ..context import CONTEXT, PACKAGE, Context, ScopeFrame, calling_line
 from ..errors import DTypeError
 from ..tensor import Array, Parameter
 from ._state import LoadReport, matched
 
 __all__ = ["LoadReport", "Module"]
+
+_frame = sys._getframe
 
 
 class Module:
@@ -57,7 +60,12 @@ class Module:
         name = self.scope_name
         if name is None:
             name = self._label
-        if now.site is not None and not name:
+        site = now.site
+        if site is None:
+            frame = _frame(1)
+            inside = frame.f_code.co_filename.startswith(PACKAGE)
+            site = calling_line() if inside else (frame.f_code, frame.f_lasti)
+        elif not name:
             return self.forward(*args, **kwargs)
         token = CONTEXT.set(
             Context(
@@ -65,7 +73,7 @@ class Module:
                 now.recording,
                 now.anomaly,
                 now.is_backward,
-                calling_line() if now.site is None else now.site,
+                site,
                 now.place,
                 now.tracer,
             )

@@ -81,6 +81,9 @@ class _Recurrent(Module):
         self.bidirectional = _checks.flag("bidirectional", bidirectional)
         self.proj_size = self._checked_projection(proj_size)
         self._make = uniform_maker(hidden_size, dtype, rng)
+        self._alone = num_layers == 1 and not bidirectional
+        self._result_names = (*(f"{name}_n" for name in self.state_names), "y")
+        self._carried = [(f"{name}_{{t-1}}", self._state_size(name)) for name in self.state_names]
         self._memos: dict[tuple[str, bool], Memo] = {}
         for layer in range(num_layers):
             width = input_size if layer == 0 else self._output_size * self._directions
@@ -111,11 +114,6 @@ class _Recurrent(Module):
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
-
-    @property
-    def _alone(self) -> bool:
-        """Whether it is one layer in one direction."""
-        return self.num_layers == 1 and not self.bidirectional
 
     @property
     def _output_size(self) -> int:
@@ -230,21 +228,29 @@ class _Recurrent(Module):
         backend: str | None,
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """All layers over x; the output and the final states, one tensor per state name."""
-        check_backend(backend, unroll)
+        if backend is not None:
+            check_backend(backend, unroll)
         x, ends, initial, batched = self._prepared(x, given, lengths)
-        if self._alone and self._is_compiled(unroll, self._layer_name(0, 0)):
-            carry = self._carry(initial, 0, x)
-            x, states = self._compiled("l0", carry, x, ends, False, backend, rows=True)
+        if self._alone and self._is_compiled(unroll, "layer 0"):
+            carry, names = self._carry(initial, 0, x), self._result_names
+            x, states = self._compiled("l0", carry, x, ends, False, backend, names)
         else:
             x, states = self._layers(x, initial, ends, unroll, backend)
-        if not batched:
-            x, states = squeeze(x, 1), [squeeze(s, 1) for s in states]
-        elif self.batch_first:
-            x = swapaxes(x, 0, 1)
-        for state, name in zip(states, self.state_names, strict=True):
-            state.name = f"{name}_n"
-        x.name = "y"
+            for state, name in zip((*states, x), self._result_names, strict=True):
+                state.name = name
+        if not batched or self.batch_first:
+            x, states = self._as_given(x, states, batched)
         return x, states
+
+    def _as_given(
+        self, x: Tensor, states: Sequence[Tensor], batched: bool
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Results with their axes as those of the arguments."""
+        if batched:
+            return swapaxes(x, 0, 1).named("y"), states
+        return squeeze(x, 1).named("y"), [
+            squeeze(s, 1).named(f"{n}_n") for s, n in zip(states, self.state_names, strict=True)
+        ]
 
     def _layers(
         self,
@@ -278,27 +284,31 @@ class _Recurrent(Module):
     ) -> tuple[Tensor, Array | None, Initial, bool]:
         """x (T, B, I), lengths, initial states, all checked; whether x came with a batch."""
         x = self._time_first(x)
-        batched = x.ndim == 3
+        batched = x._data.ndim == 3
         if not batched:
             x = unsqueeze(x, 1)
-        ends = None if lengths is None else self._lengths(lengths, x, batched)
-        if ends is not None and (ends < x.shape[0]).any():
-            x = _without_padding(x, ends)
-        batch = x.shape[1]
-        initial = [
-            None if state is None else self._initial(name, state, batch, batched)
-            for name, state in zip(self.state_names, given, strict=True)
-        ]
+        ends = None
+        if lengths is not None:
+            ends = self._lengths(lengths, x, batched)
+            if (ends < x.shape[0]).any():
+                x = _without_padding(x, ends)
+        initial: list[Tensor | None] = []
+        for name, state in zip(self.state_names, given, strict=True):
+            if state is not None:
+                state = self._initial(name, state, x._data.shape[1], batched)
+            initial.append(state)
         return x, ends, initial, batched
 
     def _carry(self, initial: Initial, k: int, x: Tensor) -> list[Tensor]:
         """What layer and direction k starts from."""
-        return [
-            zeros_named(f"{name}_{{t-1}}", x.shape[1], self._state_size(name), x.dtype)
-            if state is None
-            else state[k].named(f"{name}_{{t-1}}")
-            for name, state in zip(self.state_names, initial, strict=True)
-        ]
+        _, batch, _ = x._data.shape
+        carry: list[Tensor] = []
+        for (before, size), state in zip(self._carried, initial, strict=True):
+            if state is None:
+                carry.append(zeros_named(before, batch, size, x._data.dtype))
+            else:
+                carry.append(state[k].named(before))
+        return carry
 
     def _is_compiled(self, unroll: bool, layer: str) -> bool:
         """Whether nobody looks into the layer's steps."""
@@ -342,11 +352,11 @@ class _Recurrent(Module):
         ends: Array | None,
         reverse: bool,
         backend: str | None,
-        rows: bool = False,
+        names: Sequence[str] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """The same by its step, which is traced once for inputs of the same shapes.
 
-        rows: the last states as (1, ...).
+        names: of a layer that is alone: what its results are called; the states as (1, ...).
         """
 
         def step(
@@ -358,10 +368,10 @@ class _Recurrent(Module):
         memo = self._memos.get((suffix, ends is None))
         if memo is None:
             memo = self._memos[suffix, ends is None] = Memo()
-        whole, series = in_order(step, [x], len(x), ends, reverse)
-        final, (y,) = run_memoized(
-            memo, self._parameters, whole, carry, series, len(x), backend, rows
-        )
+        whole, series = step, [x]
+        if reverse or ends is not None:
+            whole, series = in_order(step, series, len(x), ends, reverse)
+        *final, y = run_memoized(memo, self._parameters, whole, carry, series, backend, names)
         return y[::-1] if reverse else y, final
 
     def _layer_scope(self, layer: int, direction: int) -> Any:
@@ -378,16 +388,18 @@ class _Recurrent(Module):
         kind = type(self).__name__
         weight = self._weight("weight_ih", "l0")
         x = as_input(x, weight)
-        axes = "B, T" if self.batch_first else "T, B"
-        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+        shape = x._data.shape
+        if len(shape) not in (2, 3) or shape[-1] != self.input_size:
+            axes = "B, T" if self.batch_first else "T, B"
             raise ShapeError(
                 f"{kind}: x must be ({axes}, {self.input_size}) or (T, {self.input_size}), "
                 f"got {x.shape}"
             )
-        check_float(kind, "x", x, weight)
-        if self.batch_first and x.ndim == 3:
+        if x._data.dtype is not weight._data.dtype:
+            check_float(kind, "x", x, weight)
+        if self.batch_first and len(shape) == 3:
             x = swapaxes(x, 0, 1)
-        if x.shape[0] == 0:
+        if x._data.shape[0] == 0:
             raise ShapeError(f"{kind}: x has no time steps: T = 0")
         return x
 

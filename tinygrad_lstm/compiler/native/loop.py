@@ -6,6 +6,7 @@ import ctypes
 import math
 from array import array as integers
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -23,6 +24,7 @@ __all__ = ["NativeLoop", "Workspace", "address"]
 _KEPT_ROWS = 128  # factors of weight gradients that are set aside before they are multiplied
 _LARGE_GRADIENTS = 1 << 19  # bytes; beyond, twice as many, for the gradients leave the cache
 _WORTH_A_THREAD = 2e6  # multiplications and additions
+_SMALL = 1 << 18  # bytes
 _BYTES = np.dtype(np.uint8)
 
 Shape = tuple[int, ...]
@@ -32,10 +34,11 @@ class Workspace:
     """What one call needs at a time, and the next one again.
 
     numbers: what the first thread's function is given, `address` where they stand; threads: what
-    all are given. held: arrays whose addresses stand among the numbers already.
+    all are given. held: arrays whose addresses stand among the numbers already. small: whether it
+    is so little memory that it may wait for the next call.
     """
 
-    __slots__ = ("address", "held", "numbers", "scratch", "threads")
+    __slots__ = ("address", "held", "numbers", "scratch", "small", "threads")
 
     def __init__(
         self, threads: Sequence[integers[int]], scratch: Sequence[Array], held: int
@@ -44,6 +47,7 @@ class Workspace:
         self.numbers = threads[0]
         self.address = threads[0].buffer_info()[0]
         self.scratch = scratch
+        self.small = sum(a.size for a in scratch) < _SMALL
         self.held: list[Array | None] = [None] * held
 
 
@@ -81,7 +85,7 @@ class NativeLoop:
         self._most_threads = self.rows if work * self.rows * steps > _WORTH_A_THREAD else 1
         large = sum(map(math.prod, self.product_shapes)) * self.dtype.itemsize > _LARGE_GRADIENTS
         self._kept_rows = _KEPT_ROWS * 2 if large else _KEPT_ROWS
-        self._idle: dict[int, list[Workspace]] = {}
+        self.idle: list[Workspace] = []  # for one thread
         self._held = 0
         self._fixed: dict[int, int] = {}
         self._unread: dict[int, int] = {}
@@ -119,15 +123,15 @@ class NativeLoop:
         threads = 1
         if self._most_threads > 1:
             threads = min(allowed_threads(), self._most_threads)
-        try:
-            return self._idle[threads].pop()
-        except (IndexError, KeyError):
-            return self._workspace(threads)
+        if threads == 1:
+            with suppress(IndexError):
+                return self.idle.pop()
+        return self._workspace(threads)
 
     def give(self, workspace: Workspace) -> None:
-        """For the next call, if it is so little memory that it may wait."""
-        if all(memory.is_small(a.size) for a in workspace.scratch):
-            self._idle.setdefault(len(workspace.threads), []).append(workspace)
+        """For the next call."""
+        if workspace.small and len(workspace.threads) == 1:
+            self.idle.append(workspace)
 
     def launch(
         self, workspace: Workspace, sums: Sequence[Array] = (), products: Sequence[Array] = ()

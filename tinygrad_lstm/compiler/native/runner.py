@@ -41,8 +41,8 @@ class NativeRunner:
     sources: the functions, as text.
     """
 
-    run: Callable[[Sequence[Array]], tuple[list[Array], Saved | None]]
-    pull: Callable[[Saved, Sequence[Array | None]], list[Array | None]]
+    run: Callable[[Sequence[Array]], tuple[list[Array], Any]]
+    pull: Callable[[Any, Sequence[Array | None]], list[Array | None]]
 
     def __init__(self, plan: Plan) -> None:
         self.forward = NativeLoop(plan.forward, plan.steps)
@@ -122,12 +122,11 @@ class _Writer:
         v = self.loop.program.timed[k]
         shape, dtype = self.loop.layout.graph.spec(v)
         self.add(
-            f"if {name}.flags.c_contiguous:",
-            f"    n[{time}] = {math.prod(shape)}",
+            f"if {name}.flags.carray:",
+            f"    n[{place}], n[{time}] = addressof(buffer({name})), {math.prod(shape)}",
             "else:",
             f"    {name} = rows_together({name})",
-            f"    n[{time}] = {name}.strides[0] // {dtype.itemsize}",
-            f"n[{place}] = address({name})",
+            f"    n[{place}], n[{time}] = address({name}), {name}.strides[0] // {dtype.itemsize}",
         )
 
     def read_invariant(self, k: int, name: str) -> None:
@@ -154,14 +153,19 @@ class _Writer:
             )
 
     def begin(self) -> None:
-        self.add("W = take()", "n, held = W.numbers, W.held")
+        """A workspace that is nobody else's, until it is given back."""
+        if self.loop.one_thread:
+            self.names["idle"] = self.loop.idle
+            self.add("try: W = idle.pop()", "except IndexError: W = take()")
+        else:
+            self.add("W = take()")
+        self.add("n, held = W.numbers, W.held")
 
     def launch(self, sums: Sequence[str] = (), products: Sequence[str] = ()) -> None:
         if self.loop.one_thread:
-            self.add("call(W.address)")
+            self.add("call(W.address)", "if W.small: idle.append(W)")
         else:
-            self.add(f"launch(W, [{', '.join(sums)}], [{', '.join(products)}])")
-        self.add("give(W)")
+            self.add(f"launch(W, [{', '.join(sums)}], [{', '.join(products)}])", "give(W)")
 
     def function(self, header: str) -> tuple[str, Callable[..., Any]]:
         self.loop.configure(self.held, self.fixed, self.unread)
@@ -187,7 +191,7 @@ class _Forward(_Writer):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Stacks one after the other, so that they do not compete for the same part of the cache."""
+        """Stacks one after the other, apart in the cache, so that they do not push each other out."""
         shapes, size = self.loop.stack_shapes, self.loop.dtype.itemsize
         inside = [k for k in range(len(shapes)) if k not in self.ys]
         for number, k in enumerate(inside):
@@ -420,7 +424,7 @@ class _Backward(_Writer):
 
     def _product(self, k: int) -> str:
         """A product over time, without the columns that fill up a register."""
-        a, b = self.loop.program.products[k]
+        _, b = self.loop.program.products[k]
         columns = self.loop.layout.graph.spec(b).shape[-1]
         whole = columns == self.loop.product_shapes[k][1]
         return f"P{k}" if whole else f"P{k}[:, :{columns}]"
