@@ -191,7 +191,7 @@ def _on_arrays(
             if reaching is not None and key not in reaching:
                 continue
             if position == 1 and op.collect is not None and observer is None:
-                if arrays[1].ndim == 2:
+                if inputs[1]._data.ndim == 2:
                     uses = products.get(key)
                     if uses is None:
                         products[key] = uses = (op, [])
