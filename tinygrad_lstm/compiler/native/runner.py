@@ -41,16 +41,14 @@ class NativeRunner:
     sources: the functions, as text.
     """
 
-    run: Callable[[Sequence[Array]], tuple[list[Array], Any]]
-    pull: Callable[[Any, Sequence[Array | None]], list[Array | None]]
-
     def __init__(self, plan: Plan) -> None:
         self.forward = NativeLoop(plan.forward, plan.steps)
         self.backward = NativeLoop(plan.backward, plan.steps) if plan.differentiable else None
         writer = _Forward(plan, self.forward)
-        text, self.run = writer.write()
+        text, run = writer.write()
+        self.run: Callable[[Sequence[Array]], tuple[list[Array], Any]] = run
+        self.pull: Callable[[Any, Sequence[Array | None]], list[Array | None]] = refuse_pull
         self.sources = [text]
-        self.pull = refuse_pull
         if self.backward is not None:
             text, self.pull = _Backward(plan, self.backward, writer).write()
             self.sources.append(text)
