@@ -160,28 +160,28 @@ def _on_arrays(
 ) -> None:
     """The hot path. A weight's share of many products waits, to become one product at the end."""
     owned: set[Key] = set()  # keys whose array was made here, so that it may be added to in place
-    products: dict[Key, tuple[Op, list[tuple[Array, Array]]]] = {}
-    rows: dict[Key, list[Array]] = {}
-    get = gradients.get
+    waiting: dict[Key, _Waiting] = {}
+    take = gradients.pop
     for node in reversed(order):
-        if node in products or node in rows:
-            _settle(node, products, rows, gradients, owned)
-        g = get(node)
+        if node in waiting:
+            _settle(node, waiting, gradients, owned)
+        g = take(node, None)
         if g is None:
             continue
-        if node not in keep:
-            del gradients[node]
-        op, inputs = node.op, node.inputs
+        if node in keep:
+            gradients[node] = g
+        op = node.op
         if op.pullback is not None:
             _share_out(node, g, gradients, owned, reaching, observer)
             continue
-        arrays: tuple[Array, ...]
-        if len(inputs) == 2:
-            arrays = (inputs[0]._data, inputs[1]._data)
-        elif len(inputs) == 1:
-            arrays = (inputs[0]._data,)
+        inputs, attrs = node.inputs, node.attrs
+        count = len(inputs)
+        if count == 1:
+            arrays = [inputs[0]._data]
+        elif count == 2:
+            arrays = [inputs[0]._data, inputs[1]._data]
         else:
-            arrays = tuple([t._data for t in inputs])
+            arrays = [t._data for t in inputs]
         position = -1
         for t in inputs:
             position += 1
@@ -190,26 +190,26 @@ def _on_arrays(
             key = t.node or t
             if reaching is not None and key not in reaching:
                 continue
-            if position == 1 and op.collect is not None and observer is None:
-                if inputs[1]._data.ndim == 2:
-                    uses = products.get(key)
-                    if uses is None:
-                        products[key] = uses = (op, [])
-                    if uses[0] is op:
-                        uses[1].append((g, arrays[0]))
+            if op.is_gathered and observer is None:
+                if position == 0 and op.adds_into is not None:
+                    _own(key, arrays[0], gradients, owned)
+                    op.adds_into(gradients[key], g, *arrays[1:], **attrs)
+                    continue
+                if position == 1 and op.collect is not None and arrays[position].ndim == 2:
+                    if key not in waiting:
+                        waiting[key] = _Waiting()
+                    if waiting[key].takes(op, g, arrays[0]):
                         continue
-            elif op.adds_into is not None and observer is None:
-                _own(key, arrays[position], gradients, owned)
-                op.adds_into(gradients[key], g, *arrays[1:], **node.attrs)
-                continue
             rule = op.vjps[position]
             if rule is None:
                 continue
-            part = rule(g, node.value, *arrays, **node.attrs)
-            if part.shape != arrays[position].shape:
-                shape = arrays[position].shape
+            part = rule(g, node.value, *arrays, **attrs)
+            shape = arrays[position].shape
+            if part.shape != shape:
                 if observer is None and op.elementwise and _is_row(part, shape):
-                    rows.setdefault(key, []).append(part)
+                    if key not in waiting:
+                        waiting[key] = _Waiting()
+                    waiting[key].rows.append(part)
                     continue
                 part = _unbroadcast(part, shape, node, position)
             if key in gradients:
@@ -218,12 +218,32 @@ def _on_arrays(
                 gradients[key] = part
             if observer is not None:
                 observer(node, position, part)
-    for key in (*products, *rows):
-        _settle(key, products, rows, gradients, owned)
+    for key in tuple(waiting):
+        _settle(key, waiting, gradients, owned)
     if len(owned) < len(gradients) or not owned.issuperset(gradients):
         for key, g in gradients.items():
             if key not in owned and not isinstance(g, Bundle):
                 gradients[key] = np.array(g)
+
+
+class _Waiting:
+    """Shares of one key that are added up at once: products of one op, and rows."""
+
+    __slots__ = ("op", "rows", "uses")
+
+    def __init__(self) -> None:
+        self.op: Op | None = None
+        self.uses: list[tuple[Array, Array]] = []
+        self.rows: list[Array] = []
+
+    def takes(self, op: Op, g: Array, left: Array) -> bool:
+        """Keep a product's factors, unless products of another op wait already."""
+        if self.op is None:
+            self.op = op
+        elif self.op is not op:
+            return False
+        self.uses.append((g, left))
+        return True
 
 
 def _add(key: Key, part: Any, gradients: dict[Key, Any], owned: set[Key]) -> None:
@@ -277,21 +297,15 @@ def _own(key: Key, like: Array, gradients: dict[Key, Any], owned: set[Key]) -> N
 
 
 def _settle(
-    key: Key,
-    products: dict[Key, tuple[Op, list[tuple[Array, Array]]]],
-    rows: dict[Key, list[Array]],
-    gradients: dict[Key, Any],
-    owned: set[Key],
+    key: Key, waiting: dict[Key, _Waiting], gradients: dict[Key, Any], owned: set[Key]
 ) -> None:
     """Add what waited for `key`: all its products as one, all its rows in one sum."""
+    wait = waiting.pop(key)
     totals: list[Array] = []
-    if key in products:
-        op, uses = products.pop(key)
-        if op.collect is not None:
-            totals.append(op.collect(uses))
-    if key in rows:
-        parts = rows.pop(key)
-        together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if wait.op is not None and wait.op.collect is not None:
+        totals.append(wait.op.collect(wait.uses))
+    if wait.rows:
+        together = wait.rows[0] if len(wait.rows) == 1 else np.concatenate(wait.rows)
         totals.append(np.add.reduce(together, axis=0))
     for total in totals:
         if key in gradients:

@@ -76,6 +76,7 @@ class Op:
         "collect",
         "elementwise",
         "forward",
+        "is_gathered",
         "latex",
         "name",
         "precedence",
@@ -108,6 +109,7 @@ class Op:
         self.adds_into = adds_into
         self.collect = collect
         self.pullback = pullback
+        self.is_gathered = adds_into is not None or collect is not None
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         """Run on arrays as arrays, on tensors as a recorded op: what backward rules need."""

@@ -27,9 +27,10 @@ def compiled_scan(node: Node) -> Node | None:
 def is_only_layer(node: Node) -> bool:
     """Whether it is the last state of a layer that is alone, which `state[0]` takes out whole."""
     scan = compiled_scan(node)
-    if scan is None or scan is node or not scan.attrs["rows"]:
+    if scan is None or scan is node:
         return False
-    return node.attrs["position"] < scan.attrs["plan"].carries
+    plan = scan.attrs["plan"]
+    return plan.rows and node.attrs["position"] < plan.carries
 
 
 def steps_of(scan: Node) -> int:

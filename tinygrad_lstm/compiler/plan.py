@@ -35,13 +35,14 @@ def planned(
     steps: int,
     needing: Sequence[bool],
     backend: str | None = None,
+    rows: bool = False,
 ) -> Plan:
     """The plan of a step for a backend, or, with a warning, for NumPy if it has no form for it."""
     chosen = backend_named(backend)
     if not all(math.prod(spec.shape) for spec in graph.specs):
         chosen = backend_named("numpy")  # nothing to do, in any way
     try:
-        return Plan(graph, carries, xs, steps, needing, chosen)
+        return Plan(graph, carries, xs, steps, needing, chosen, rows)
     except NotNative as error:
         warnings.warn(
             f"scan: the {chosen.name} backend has no form for this step ({error}); it runs with "
@@ -49,7 +50,7 @@ def planned(
             RuntimeWarning,
             stacklevel=2,
         )
-        plan = Plan(graph, carries, xs, steps, needing, backend_named("numpy"))
+        plan = Plan(graph, carries, xs, steps, needing, backend_named("numpy"), rows)
         plan.instead_of = f"{chosen.name} has no form for this step ({error})"
         return plan
 
@@ -58,7 +59,8 @@ class Plan:
     """A compiled step: its passes' results, and the loops built from them.
 
     carries, xs: how many of the graph's inputs are carries and steps' inputs; the rest are
-    captured. needing: which inputs require a gradient. run, pull: see Runner. instead_of: why NumPy
+    captured. needing: which inputs require a gradient. rows: whether the last
+    carries are given as (1, ...). run, pull: see Runner. instead_of: why NumPy
     runs it, where another backend was to.
     """
 
@@ -72,8 +74,10 @@ class Plan:
         steps: int,
         needing: Sequence[bool],
         backend: Backend,
+        rows: bool = False,
     ) -> None:
         self.backend = backend
+        self.rows = rows
         self.needing = tuple(needing)
         self.steps = steps
         self.carries = carries

@@ -6,6 +6,7 @@ other weights, is not compiled again.
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ import numpy as np
 from ..autodiff import grad
 from ..context import CONTEXT, fresh_context
 from ..errors import GraphError
-from ..functions import stack
+from ..functions import stack, unsqueeze
 from ..sweep import toposort
 from ..tensor import (
     Array,
@@ -47,7 +48,8 @@ Owner = Mapping[str, Tensor | None]
 """The parameters of a layer, by name."""
 
 _MOST_PLANS = 128
-_Key = tuple[Any, int, int, int, tuple[bool, ...], str | None]
+_MOST_REPEATS = 16  # of one step: they hold on to its states
+_Key = tuple[Any, int, int, int, tuple[bool, ...], str | None, bool]
 _plans: OrderedDict[_Key, Plan] = OrderedDict()
 _lock = Lock()
 
@@ -75,17 +77,35 @@ class _Call(NamedTuple):
     names: Sequence[str | None]
 
 
+class _Repeat(NamedTuple):
+    """A run from given states on an x of one kind: the tensors besides x, and what they held.
+
+    take: the captured ones out of all parameters, by name.
+    """
+
+    states: tuple[Tensor, ...]
+    take: Callable[[Owner], tuple[Tensor, ...]]
+    captured: tuple[Tensor, ...]
+    arrays: tuple[Array, ...]
+    needing: tuple[bool, ...]
+    call: _Call
+
+
+_data, _needs = operator.attrgetter("_data"), operator.attrgetter("_requires_grad")
+
+
 class Memo:
     """What is known of a step that always records the same: a layer's, which reads parameters.
 
     Such a step is traced once for inputs of the same shapes. A copy knows nothing.
     """
 
-    __slots__ = ("_known", "_names")
+    __slots__ = ("_known", "_names", "_repeats")
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] | None = None  # of what the step captures
         self._known: dict[Any, _Call] = {}
+        self._repeats: dict[Any, _Repeat] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memo:
         return Memo()
@@ -119,6 +139,45 @@ class Memo:
         if len(self._known) >= _MOST_PLANS:
             self._known.clear()
         self._known[_kinds(made.tensors, backend, recording)] = call
+
+    def remember(
+        self, owner: Owner, states: Sequence[Tensor], x: Tensor, backend: str | None
+    ) -> None:
+        """A run from these states, made by this memo's step just now."""
+        recording = CONTEXT.get().recording
+        known = self.find(owner, (*states, x), backend, recording)
+        if known is None or self._names is None or len(self._names) < 2:
+            return
+        if len(self._repeats) >= _MOST_REPEATS:
+            self._repeats.clear()
+        captured = known[0][len(states) + 1 :]
+        self._repeats[_kind(x, backend, recording)] = _Repeat(
+            tuple(states),
+            operator.itemgetter(*self._names),
+            captured,
+            tuple(map(_data, captured)),
+            tuple(map(_needs, captured)),
+            known[1],
+        )
+
+    def repeat(self, owner: Owner, x: Tensor, backend: str | None) -> list[Tensor] | None:
+        """What was remembered, run again with another x; None if anything else is different."""
+        known = self._repeats.get(_kind(x, backend, CONTEXT.get().recording))
+        if known is None:
+            return None
+        captured = known.take(owner)
+        if (
+            all(map(operator.is_, captured, known.captured))
+            and all(map(operator.is_, map(_data, captured), known.arrays))
+            and tuple(map(_needs, captured)) == known.needing
+        ):
+            return record_parts(_SCAN, _PART, (*known.states, x, *captured), *known.call)
+        return None
+
+
+def _kind(x: Tensor, backend: str | None, recording: bool) -> Any:
+    data = x._data
+    return data.shape, data.dtype, x._requires_grad, backend, recording
 
 
 def _kinds(tensors: Sequence[Tensor], backend: str | None, recording: bool) -> Any:
@@ -208,7 +267,7 @@ def run_memoized(
     recording = CONTEXT.get().recording
     known = memo.find(owner, (*states, *inputs), backend, recording)
     if known is None:
-        made = _prepared(step, states, inputs, len(inputs[0]), backend)
+        made = _prepared(step, states, inputs, len(inputs[0]), backend, rows=names is not None)
         known = made.tensors, _call(made, len(states), names)
         memo.learn(owner, made, known[1], backend, recording)
     return record_parts(_SCAN, _PART, known[0], *known[1])
@@ -231,6 +290,7 @@ def _prepared(
     count: int,
     backend: str | None,
     probe: Probe | None = None,
+    rows: bool = False,
 ) -> _Prepared:
     traced = _trace(step, states, inputs)
     graph, carries = traced.graph, len(states)
@@ -241,7 +301,7 @@ def _prepared(
     tensors = (*states, *series, *traced.captured)
     recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
-    key = (_fingerprint(graph), carries, len(series), count, needing, backend)
+    key = (_fingerprint(graph), carries, len(series), count, needing, backend, rows)
     plan = _kept_plan(key)
     if plan is None:
         _check_repeatable(traced, _trace(step, states, inputs))
@@ -274,7 +334,7 @@ def explained(
 
 def _call(made: _Prepared, carries: int, names: Sequence[str] | None = None) -> _Call:
     graph = made.graph
-    attrs = {"plan": made.plan, "graph": graph, "xs": made.xs, "rows": names is not None}
+    attrs = {"plan": made.plan, "graph": graph, "xs": made.xs}
     positions = [{"position": k} for k in range(len(graph.outputs))]
     if names is not None:
         return _Call(attrs, positions, names)
@@ -345,11 +405,12 @@ def _kept_plan(key: _Key) -> Plan | None:
 
 
 def _new_plan(key: _Key, graph: Graph) -> Plan:
-    _, carries, xs, count, needing, backend = key
+    _, carries, xs, count, needing, backend, rows = key
     constants = {k: a.copy() for k, a in graph.constants.items()}  # the plan outlives the call
     from .plan import planned
 
-    plan = planned(replace(graph, constants=constants), carries, xs, count, needing, backend)
+    graph = replace(graph, constants=constants)
+    plan = planned(graph, carries, xs, count, needing, backend, rows)
     with _lock:
         _plans[key] = plan
         while len(_plans) > _MOST_PLANS:
@@ -379,31 +440,22 @@ def _frozen(value: Any) -> Any:
 # -- the op ----------------------------------------------------------------------------------------
 
 
-def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int, rows: bool) -> _Outputs:
-    """rows: the last states are given as (1, ...)."""
+def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> _Outputs:
     outputs, saved = plan.run(arrays)
-    if rows:
-        for k in range(plan.carries):
-            outputs[k] = outputs[k][np.newaxis]
     result = _Outputs(outputs)
     result.saved = saved
     return result
 
 
 def _pullback(g: Any, out: Any, inputs: Any, attrs: Any) -> Sequence[Any]:
-    plan: Plan = attrs["plan"]
-    if attrs["rows"]:
-        g = list(g._data if isinstance(g, Tensor) else g)
-        for k in range(plan.carries):
-            if g[k] is not None:
-                g[k] = g[k][0]
     if isinstance(out, Tensor):
         return _pullback_unrolled(g, inputs, **attrs)
+    plan: Plan = attrs["plan"]
     return plan.pull(out.saved, g)
 
 
 def _pullback_unrolled(
-    g: Any, inputs: Sequence[Tensor], plan: Plan, graph: Graph, xs: int, rows: bool
+    g: Any, inputs: Sequence[Tensor], plan: Plan, graph: Graph, xs: int
 ) -> list[Tensor | None]:
     """For gradients of gradients: every op of every step recorded, and differentiated.
 
@@ -412,6 +464,8 @@ def _pullback_unrolled(
     """
     aliases = [t.reshape(t.shape) if t.requires_grad else t for t in inputs]
     outputs = _unrolled(graph, aliases, plan.carries, xs, plan.steps)
+    if plan.rows:
+        outputs[: plan.carries] = [unsqueeze(t, 0) for t in outputs[: plan.carries]]
     pairs = [
         (t, seed)
         for t, seed in zip(outputs, g._data if isinstance(g, Tensor) else g, strict=True)

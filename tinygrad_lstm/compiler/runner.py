@@ -40,7 +40,7 @@ class Runner:
     """Runs a plan forward, and pulls cotangents back, with NumPy."""
 
     def __init__(self, plan: Plan) -> None:
-        self.steps, self.carries = plan.steps, plan.carries
+        self.steps, self.carries, self.rows = plan.steps, plan.carries, plan.rows
         self.loop: Loop = numpy_backend.build(plan.forward)
         parts, program = plan.parts, plan.forward
         derived = plan.before_backward
@@ -72,6 +72,8 @@ class Runner:
         """See `backends.Runner`."""
         timed, invariants, late = self._ahead(arrays[self.carries :])
         outputs, stacks, _, _ = self.loop(self.steps, arrays[: self.carries], timed, invariants)
+        if self.rows:
+            outputs[:] = [a[np.newaxis] for a in outputs]
         for k, history in self._ys:
             outputs.append(stacks[k][1:] if history else stacks[k])
         if self._pull is None:
@@ -122,7 +124,7 @@ class Runner:
 
     def _loop(self, saved: Saved, cotangents: Sequence[Array | None]) -> Any:
         carried = [
-            zero if given is None else given
+            zero if given is None else given.reshape(zero.shape)
             for given, zero in zip(cotangents, self._zeros, strict=False)
         ]
         timed: list[Array] = []

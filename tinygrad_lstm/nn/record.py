@@ -15,7 +15,7 @@ from ..recording import Recording
 from ..tensor import Array
 from .module import Module
 
-__all__ = ["OverLayers", "Seen", "recording", "recording_of"]
+__all__ = ["OverLayers", "Seen", "is_recording", "recording", "recording_of"]
 
 Key = str | tuple[str, str]
 """A tensor's name, and where there are several layers or directions, the layer."""
@@ -116,6 +116,11 @@ def recording(module: Module, names: tuple[str, ...], grads: bool) -> Iterator[S
         yield seen
     finally:
         _ACTIVE.reset(token)
+
+
+def is_recording() -> bool:
+    """Whether any layer's tensors are wanted."""
+    return bool(_ACTIVE.get())
 
 
 def recording_of(module: Module, layer: str) -> Recording | None:

@@ -18,7 +18,7 @@ from ..errors import ShapeError
 from ..functions import concatenate, dropout, squeeze, stack, swapaxes, unsqueeze, where
 from ..random import Rng
 from ..scan import check_backend, check_lengths, in_order, scan
-from ..tensor import Array, Tensor, TensorLike
+from ..tensor import Array, Tensor, TensorLike, _wrap
 from . import _checks
 from .cells import (
     Gate,
@@ -37,7 +37,7 @@ from .cells import (
     uniform_maker,
 )
 from .module import Module
-from .record import Seen, recording, recording_of
+from .record import Seen, is_recording, recording, recording_of
 from .streaming import Streaming
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ Lengths = Sequence[int] | Array | None
 Initial = Sequence[Tensor | None]
 States = tuple[Tensor, ...]
 Step = Callable[[Any, Any], tuple[Any, Any]]
-
 
 class _Recurrent(Module):
     """Layers and directions of one kind of cell."""
@@ -82,6 +81,7 @@ class _Recurrent(Module):
         self.proj_size = self._checked_projection(proj_size)
         self._make = uniform_maker(hidden_size, dtype, rng)
         self._alone = num_layers == 1 and not bidirectional
+        self._no_states = (None,) * len(self.state_names)
         self._result_names = (*(f"{name}_n" for name in self.state_names), "y")
         self._carried = [(f"{name}_{{t-1}}", self._state_size(name)) for name in self.state_names]
         self._memos: dict[tuple[str, bool], Memo] = {}
@@ -202,8 +202,7 @@ class _Recurrent(Module):
         from ..compiler.describe import Explanations
 
         check_backend(backend, False)
-        given = (None,) * len(self.state_names) if state is None else state
-        given = (state,) if len(self.state_names) == 1 else given
+        given = (state,) if len(self.state_names) == 1 and state is not None else state
         x, ends, initial = self._prepared(x, given, lengths)[:3]
         found = Explanations()
         for layer in range(self.num_layers):
@@ -222,18 +221,28 @@ class _Recurrent(Module):
     def _run(
         self,
         x: TensorLike,
-        given: Sequence[TensorLike | None],
+        given: Sequence[TensorLike | None] | None,
         lengths: Lengths,
         unroll: bool,
         backend: str | None,
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """All layers over x; the output and the final states, one tensor per state name."""
-        if backend is not None:
-            check_backend(backend, unroll)
+        """All layers over x; the output and the final states, one tensor per state name.
+
+        given: the initial states; None: zeros.
+        """
+        if given is None and lengths is None and not unroll and self._alone:
+            repeated = self._repeated(x, backend)
+            if repeated is not None:
+                *states, y = repeated
+                return y, states
+        check_backend(backend, unroll)
         x, ends, initial, batched = self._prepared(x, given, lengths)
         if self._alone and self._is_compiled(unroll, "layer 0"):
             carry, names = self._carry(initial, 0, x), self._result_names
-            x, states = self._compiled("l0", carry, x, ends, False, backend, names)
+            y, states = self._compiled("l0", carry, x, ends, False, backend, names)
+            if given is None and batched and not self.batch_first and ends is None:
+                self._memos["l0", True].remember(self._parameters, carry, x, backend)
+            x = y
         else:
             x, states = self._layers(x, initial, ends, unroll, backend)
             for state, name in zip((*states, x), self._result_names, strict=True):
@@ -241,6 +250,15 @@ class _Recurrent(Module):
         if not batched or self.batch_first:
             x, states = self._as_given(x, states, batched)
         return x, states
+
+    def _repeated(self, x: TensorLike, backend: str | None) -> list[Tensor] | None:
+        """The results of a call like an earlier one, whose arguments were looked at then."""
+        memo = self._memos.get(("l0", True))
+        if memo is None or is_recording() or CONTEXT.get().tracer is not None:
+            return None
+        if type(x) is np.ndarray:
+            x = _wrap(x, None, False)
+        return memo.repeat(self._parameters, x, backend) if isinstance(x, Tensor) else None
 
     def _as_given(
         self, x: Tensor, states: Sequence[Tensor], batched: bool
@@ -280,7 +298,7 @@ class _Recurrent(Module):
         return x, [stack(column) for column in zip(*finals, strict=True)]
 
     def _prepared(
-        self, x: TensorLike, given: Sequence[TensorLike | None], lengths: Lengths
+        self, x: TensorLike, given: Sequence[TensorLike | None] | None, lengths: Lengths
     ) -> tuple[Tensor, Array | None, Initial, bool]:
         """x (T, B, I), lengths, initial states, all checked; whether x came with a batch."""
         x = self._time_first(x)
@@ -293,7 +311,7 @@ class _Recurrent(Module):
             if (ends < x.shape[0]).any():
                 x = _without_padding(x, ends)
         initial: list[Tensor | None] = []
-        for name, state in zip(self.state_names, given, strict=True):
+        for name, state in zip(self.state_names, given or self._no_states, strict=True):
             if state is not None:
                 state = self._initial(name, state, x._data.shape[1], batched)
             initial.append(state)
@@ -533,8 +551,7 @@ class LSTM(_Recurrent):
         """Run over x from (h_0, c_0); see the class."""
         if state is not None and (not isinstance(state, tuple | list) or len(state) != 2):
             raise TypeError(f"LSTM: state must be a pair (h_0, c_0), got {type(state).__name__}")
-        given = (None, None) if state is None else state
-        y, (h_n, c_n) = self._run(x, given, lengths, unroll, backend)
+        y, (h_n, c_n) = self._run(x, state, lengths, unroll, backend)
         return y, (h_n, c_n)
 
 
@@ -588,7 +605,7 @@ class GRU(_Recurrent):
         backend: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over x from h_0; see the class."""
-        y, (h_n,) = self._run(x, (state,), lengths, unroll, backend)
+        y, (h_n,) = self._run(x, None if state is None else (state,), lengths, unroll, backend)
         return y, h_n
 
 
@@ -648,5 +665,5 @@ class RNN(_Recurrent):
         backend: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run over x from h_0; see the class."""
-        y, (h_n,) = self._run(x, (state,), lengths, unroll, backend)
+        y, (h_n,) = self._run(x, None if state is None else (state,), lengths, unroll, backend)
         return y, h_n

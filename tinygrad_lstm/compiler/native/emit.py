@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -41,12 +41,17 @@ class Kernel:
     """The text of a loop's function, and how it is to be called.
 
     arrays: for each number after the head, (list, position, what): of which array, and whether its
-    "pointer" or a stride ("time", "0", "1") is meant, strides in numbers.
+    "pointer" or a stride ("time", "0", "1") is meant, strides in numbers. blocked: arrays (list,
+    position) that stand in one block of memory, of which ("block", 0, "pointer") is the beginning;
+    they have an "offset" in bytes instead of a pointer.
     Scratch memory takes fixed + rows * per_row + capacity * per_kept numbers, one for each call.
     `prepare` packs the matrices into memory for `packed` numbers, which all calls of `run` read.
     """
 
-    def __init__(self, layout: Layout, host: Machine) -> None:
+    def __init__(
+        self, layout: Layout, host: Machine, blocked: Collection[tuple[str, int]] = ()
+    ) -> None:
+        self._blocked = frozenset(blocked)
         self.layout = layout
         self.program = layout.program
         self.graph = layout.graph
@@ -76,6 +81,9 @@ class Kernel:
 
     def _array(self, group: str, position: int, what: str) -> str:
         """A pointer or stride handed in from outside."""
+        if what == "pointer" and (group, position) in self._blocked:
+            block = self._array("block", 0, "pointer")
+            return self.f.at("i8", block, self._array(group, position, "offset"))
         entry = (group, position, what)
         if entry not in self._given:
             if entry not in self.arrays:

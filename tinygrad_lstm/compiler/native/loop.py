@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from array import array as integers
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -54,15 +54,17 @@ class Workspace:
 class NativeLoop:
     """A program as native code. Raises NotNative naming the op that has no native form.
 
-    steps: of every call. places: (list, position) of an array -> where among a call's numbers its
-    "pointer" and its strides ("time", "0", "1") stand.
+    steps: of every call. blocked: see Kernel. places: (list, position) of an array -> where among a
+    call's numbers its "pointer" or "offset" and its strides ("time", "0", "1") stand.
     """
 
-    def __init__(self, program: Program, steps: int) -> None:
+    def __init__(
+        self, program: Program, steps: int, blocked: Collection[tuple[str, int]] = ()
+    ) -> None:
         host = machine()
         self.steps = steps
         self.layout = layout = layout_of(program, host.vector_bytes)
-        self.kernel = Kernel(layout, host)
+        self.kernel = Kernel(layout, host, blocked)
         self.program = p = layout.program
         self.prepare, self.run, self.prepare_and_run = load(self.kernel.text(), FUNCTIONS)
         self.dtype = layout.dtype

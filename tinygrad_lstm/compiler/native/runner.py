@@ -42,15 +42,14 @@ class NativeRunner:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.forward = NativeLoop(plan.forward, plan.steps)
-        self.backward = NativeLoop(plan.backward, plan.steps) if plan.differentiable else None
-        writer = _Forward(plan, self.forward)
+        writer = _Forward(plan)
+        self.forward = writer.loop
         text, run = writer.write()
         self.run: Callable[[Sequence[Array]], tuple[list[Array], Any]] = run
         self.pull: Callable[[Any, Sequence[Array | None]], list[Array | None]] = refuse_pull
         self.sources = [text]
-        if self.backward is not None:
-            text, self.pull = _Backward(plan, self.backward, writer).write()
+        if plan.differentiable:
+            text, self.pull = _Backward(plan, writer).write()
             self.sources.append(text)
         self._over_time = writer.over_time
 
@@ -177,19 +176,20 @@ class _Forward(_Writer):
     arrays over time.
     """
 
-    def __init__(self, plan: Plan, loop: NativeLoop) -> None:
-        super().__init__(loop, Source(plan.parts.before))
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.saved: list[str] = []
-        self.over_time: list[int] = []
         stacks, outputs = plan.forward.stacks, plan.forward.graph.outputs[plan.carries :]
         self.ys = [stacks.index(v) for v in outputs]
+        inside = [("stacks", k) for k in range(len(stacks)) if k not in self.ys]
+        super().__init__(NativeLoop(plan.forward, plan.steps, inside), Source(plan.parts.before))
+        self.saved: list[str] = []
+        self.over_time: list[int] = []
         self.offsets: dict[int, int] = {}  # stack -> bytes from the block's beginning
         self.block = 0  # its size
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Stacks one after the other, apart in the cache, so that they do not push each other out."""
+        """Stacks one after the other, spread over the cache: none pushes another out of it."""
         shapes, size = self.loop.stack_shapes, self.loop.dtype.itemsize
         inside = [k for k in range(len(shapes)) if k not in self.ys]
         for number, k in enumerate(inside):
@@ -214,8 +214,8 @@ class _Forward(_Writer):
         for k, v in enumerate(parts.invariants):
             self.read_invariant(k, f"v{v}")
         self.launch()
-        last = ["-1" if len(shape) > 1 else "-1, ..." for shape in self.loop.stack_shapes]
-        finals = [f"S{k}[{last[k]}].copy()" for k in range(plan.carries)]
+        last = "-1:" if plan.rows else "-1, ..."
+        finals = [f"S{k}[{last}].copy()" for k in range(plan.carries)]
         ys = [f"S{k}[1:]" if k < plan.forward.history else f"S{k}" for k in self.ys]
         if plan.differentiable:
             self._save()
@@ -234,6 +234,7 @@ class _Forward(_Writer):
                 f"skew = -A & {_APART - 1}",
                 "A += skew",
             )
+            self.tell("block", 0, "A")
         self.names |= {"ndarray": np.ndarray, "dtype": loop.dtype}
         for k, shape in enumerate(loop.stack_shapes):
             history = k < self.plan.forward.history
@@ -242,7 +243,7 @@ class _Forward(_Writer):
                 self.add(f"A{k} = addressof(buffer(S{k}))")
                 self.tell("stacks", k, f"A{k}")
             else:
-                self.tell("stacks", k, f"A + {self.offsets[k]}")
+                self.settle("stacks", k, self.offsets[k], "offset")
                 if history:
                     where = f"skew + {self.offsets[k]}"
                     self.add(f"S{k} = ndarray({shape}, dtype, block, {where})")
@@ -282,10 +283,13 @@ class _Forward(_Writer):
 class _Backward(_Writer):
     """pull(saved, cotangents)."""
 
-    def __init__(self, plan: Plan, loop: NativeLoop, forward: _Forward) -> None:
-        derived = plan.before_backward
-        super().__init__(loop, Source(plan.parts.before if derived is None else derived.graph))
-        self.plan, self.forward, self.derived = plan, forward, derived
+    def __init__(self, plan: Plan, forward: _Forward) -> None:
+        self.plan, self.forward, self.derived = plan, forward, plan.before_backward
+        first = len(plan.seeded_outputs)
+        where = [forward.memory_of(v)[0] for v in plan.timed_reads]
+        inside = [("timed", first + k) for k, memory in enumerate(where) if memory == "block"]
+        graph = plan.parts.before if self.derived is None else self.derived.graph
+        super().__init__(NativeLoop(plan.backward, plan.steps, inside), Source(graph))
 
     def write(self) -> tuple[str, Callable[..., Any]]:
         plan, program, forward = self.plan, self.plan.backward, self.forward
@@ -297,6 +301,8 @@ class _Backward(_Writer):
         self.begin()
         for k in range(plan.carries):
             self._cotangent_of_carry(k)
+        if "A" in saved:
+            self.tell("block", 0, saved["A"])
         seeded = len(plan.seeded_outputs)
         for k, output in enumerate(plan.seeded_outputs):
             self._cotangent_over_time(k, output)
@@ -346,8 +352,11 @@ class _Backward(_Writer):
         if len(where) == 1:
             self.read_over_time(k, saved[where[0]])
             return
-        _, start, offset = where
-        self.tell("timed", k, f"{saved[start]} + {offset}")
+        name, start, offset = where
+        if name == "block":
+            self.settle("timed", k, offset, "offset")
+        else:
+            self.tell("timed", k, f"{saved[start]} + {offset}")
         self.settle("timed", k, math.prod(self.plan.parts.loop.spec(v).shape), "time")
 
     # -- what it writes -----------------------------------------------------------------------
