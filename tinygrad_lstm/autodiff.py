@@ -55,9 +55,11 @@ def grad(
     seed; ShapeError and DTypeError for a cotangent that does not fit.
     """
     results = _tensors(outputs, "outputs")
-    wanted = _tensors(inputs, "inputs")
+    wanted = (inputs,) if isinstance(inputs, Tensor) else inputs
     keys: list[Key] = []
-    for t in wanted:
+    for t in wanted if isinstance(wanted, list | tuple) else _tensors(wanted, "inputs"):
+        if not isinstance(t, Tensor):
+            raise TypeError(_NOT_TENSORS.format("inputs", wanted))
         if not t._requires_grad:
             raise GraphError(
                 f"grad: inputs[{len(keys)}], {_describe(t)}, does not require a gradient; create "
@@ -116,14 +118,12 @@ def backward(
 def _tensors(given: object, argument: str) -> tuple[Tensor, ...]:
     if isinstance(given, Tensor):
         return (given,)
-    if not isinstance(given, list | tuple | Sequence):
-        raise TypeError(f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}")
-    for t in given:
-        if not isinstance(t, Tensor):
-            raise TypeError(
-                f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}"
-            )
+    if not isinstance(given, Sequence) or not all(isinstance(t, Tensor) for t in given):
+        raise TypeError(_NOT_TENSORS.format(argument, given))
     return tuple(given)
+
+
+_NOT_TENSORS = "{}: expected a Tensor or a sequence of them, got {!r:.80}"
 
 
 def _check_concrete(results: Sequence[Tensor]) -> None:
@@ -136,6 +136,8 @@ def _check_concrete(results: Sequence[Tensor]) -> None:
 
 def _seeds(results: tuple[Tensor, ...], given: Any, caller: str) -> list[Any]:
     """The cotangents, checked against the outputs they belong to."""
+    if given is None and len(results) == 1:
+        return [_seed(results[0], None, 0, caller)]
     if given is None:
         return [_seed(t, None, k, caller) for k, t in enumerate(results)]
     many: Sequence[Any]

@@ -83,7 +83,9 @@ def _kept(value: Any, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
 
 
 def _spread(g: Any, a: Any, axis: tuple[int, ...]) -> Any:
-    return BROADCAST_TO(_kept(g, a.shape, axis) if g.ndim else g, shape=a.shape)
+    if g.ndim == 0 and type(g) is np.ndarray:  # the share of a loss: no need to put axes back
+        return kernels.broadcast_to(g, a.shape)
+    return BROADCAST_TO(_kept(g, a.shape, axis), shape=a.shape)
 
 
 def _swap(a: Any) -> Any:

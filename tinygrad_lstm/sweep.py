@@ -268,8 +268,13 @@ def _share_out(
     """All inputs' shares at once, which are arrays of their own."""
     pullback = node.op.pullback
     shares = () if pullback is None else pullback(g, node.value, node.inputs, node.attrs)
-    for position, (t, part) in enumerate(zip(node.inputs, shares, strict=True)):
-        if part is None or not t._requires_grad:
+    position = -1
+    for part in shares:
+        position += 1
+        if part is None:
+            continue
+        t = node.inputs[position]
+        if not t._requires_grad:
             continue
         key = t.node or t
         if reaching is not None and key not in reaching:

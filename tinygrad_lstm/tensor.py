@@ -30,6 +30,7 @@ DEFAULT_DTYPE = np.dtype(np.float32)
 _sequence = itertools.count(1).__next__
 _new = object.__new__
 _frame = sys._getframe
+_data_of, _needs_grad = operator.attrgetter("_data"), operator.attrgetter("_requires_grad")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ENGINE_FILES = frozenset(
     _PACKAGE + name
@@ -74,6 +75,7 @@ class Op:
     __slots__ = (
         "adds_into",
         "collect",
+        "differentiable",
         "elementwise",
         "forward",
         "is_gathered",
@@ -109,12 +111,11 @@ class Op:
         self.adds_into = adds_into
         self.collect = collect
         self.pullback = pullback
+        self.differentiable = bool(vjps) or pullback is not None
         self.is_gathered = adds_into is not None or collect is not None
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         """Run on arrays as arrays, on tensors as a recorded op: what backward rules need."""
-        if len(inputs) == 1 and type(inputs[0]) is ndarray:
-            return self.forward(inputs[0], **attrs)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         if not tensors:
             return self.forward(*inputs, **attrs)
@@ -597,7 +598,7 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
     result._requires_grad = False
     for given in inputs:
         if given._requires_grad:
-            result._requires_grad = bool(op.vjps) or op.pullback is not None
+            result._requires_grad = op.differentiable
             break
     if context.anomaly:
         check_finite(node, value)
@@ -618,53 +619,37 @@ def record_parts(
     at once, which takes a fraction of what `record` would take for each.
     """
     context = CONTEXT.get()
-    values = op.forward(*[t._data for t in inputs], **attrs)
-    needed = False
-    for given in inputs:
-        if given._requires_grad:
-            needed = True
-            break
-    whole = parts = None
-    if context.recording:
-        frame = _frame(1)
-        whole = _node(op, inputs, attrs, values, context, (frame.f_code, frame.f_lasti))
-        if context.anomaly:
-            check_finite(whole, values)
-        parts = (_wrap(values, whole, needed),)
-    elif context.tracer is not None:
-        for given in inputs:
-            context.tracer.check_concrete(given)
+    values = op.forward(*map(_data_of, inputs), **attrs)
+    if not context.recording:
+        if context.tracer is not None:
+            for given in inputs:
+                context.tracer.check_concrete(given)
+        return [_leaf(value, name) for value, name in zip(values, names, strict=True)]
+    frame = _frame(1)
+    whole = _new(Node)
+    whole.op, whole.inputs, whole.attrs, whole.value, whole.name = op, inputs, attrs, values, None
+    whole.context, whole.seq = context, _sequence()
+    whole.place = context.place or (frame.f_code, frame.f_lasti)
+    if context.anomaly:
+        check_finite(whole, values)
+    needed = True in map(_needs_grad, inputs)
+    taken, place = (_wrap(values, whole, needed),), context.place or _PARTS
     results: list[Tensor] = []
     for value, position, name in zip(values, positions, names, strict=True):
         result = _new(Tensor)
-        result._data = value
+        result.node = node = _new(Node)
+        result._data = node.value = value
+        result._requires_grad = needed
         result._grad = None
-        if parts is None:
-            result.node = None
-            result._requires_grad = False
-            result._name = name
-            result._changed = 0
-        else:
-            result.node = node = _node(part, parts, position, value, context, _PARTS)
-            result._requires_grad = needed
-            node.name = name
+        node.op = part
+        node.inputs = taken
+        node.attrs = position
+        node.name = name
+        node.context = context
+        node.seq = _sequence()
+        node.place = place
         results.append(result)
     return results
-
-
-def _node(
-    op: Op, inputs: tuple[Tensor, ...], attrs: Attrs, value: Any, context: Context, place: Place
-) -> Node:
-    node = _new(Node)
-    node.op = op
-    node.inputs = inputs
-    node.attrs = attrs
-    node.value = value
-    node.context = context
-    node.place = context.place or place
-    node.seq = _sequence()
-    node.name = None
-    return node
 
 
 _PARTS = record_parts.__code__, 0
@@ -728,6 +713,12 @@ def _wrap(data: Array, node: Node | None, requires_grad: bool) -> Tensor:
         result._name = None
         result._changed = 0
     return result
+
+
+def _leaf(data: Array, name: str | None) -> Tensor:
+    leaf = _wrap(data, None, False)
+    leaf._name = name
+    return leaf
 
 
 def _compare(compare: Callable[[Any, Any], Any], left: Tensor, right: object) -> Any:
