@@ -233,36 +233,117 @@ class Products:
     # -- packing ------------------------------------------------------------------------------
 
     def pack(self, depth: int, columns: int) -> str:
-        """Pack a matrix with any strides (in numbers): void(M, stride of k, stride of n, P)."""
+        """Pack a matrix with any strides (in numbers): void(M, stride of k, stride of n, P).
+
+        Rows that lie side by side are copied register by register; where columns do, whole squares
+        are turned in registers.
+        """
         name = f"pack_{depth}x{columns}"
         if name in self.functions:
             return name
         f = Function(f"internal void @{name}(ptr %M, i64 %sk, i64 %sn, ptr %P)")
         self.functions[name] = f
-        s, width = self.scalar, self.width
-        for p in range(len(self.panels(columns))):
-            start = p * width
-            count = min(width, columns - start)
-            base = f.at(s.name, "%P", p * depth * width)
-            if count < width:
-                with f.loop(depth * width) as k:
-                    f.store(s.name, "0.0", f.at(s.name, base, k), s.bytes)
-        full = columns // width
+        if columns % self.width:
+            self._clear_last_panel(f, depth, columns)
+        by_row, by_column, neither, end = (f.label() for _ in range(4))
+        other = f.label()
+        f.do(f"br i1 {f.let('icmp eq i64 %sn, 1')}, label %{by_row}, label %{other}")
+        f.start(other)
+        f.do(f"br i1 {f.let('icmp eq i64 %sk, 1')}, label %{by_column}, label %{neither}")
+        lanes = self.scalar.lanes
+        full, square = columns // lanes * lanes, depth // lanes * lanes
+        f.start(by_row)
+        self._pack_rows(f, depth, columns)
+        f.do(f"br label %{end}")
+        f.start(by_column)
+        self._pack_squares(f, depth, square, full)
+        self._pack_columns(f, (square, depth), (0, full), 1, depth)
+        self._pack_columns(f, (0, depth), (full, columns), 1, depth)
+        f.do(f"br label %{end}")
+        f.start(neither)
+        self._pack_columns(f, (0, depth), (0, columns), 1, depth)
+        f.do(f"br label %{end}")
+        f.start(end)
+        f.do("ret void")
+        return name
 
-        def panel(p: str | int, count: int) -> None:
-            source = f.at(s.name, "%M", f.mul(f.mul(p, width), "%sn"))
-            target = f.at(s.name, "%P", f.mul(p, depth * width))
-            with f.loop(depth) as k:
-                row = f.at(s.name, source, f.mul(k, "%sk"))
-                out = f.at(s.name, target, f.mul(k, width))
-                with f.loop(count) as n:
-                    one = f.load(s.name, f.at(s.name, row, f.mul(n, "%sn")), s.bytes)
-                    f.store(s.name, one, f.at(s.name, out, n), s.bytes)
+    def _clear_last_panel(self, f: Function, depth: int, columns: int) -> None:
+        s, panel = self.scalar, depth * self.width
+        base = f.at(s.name, "%P", columns // self.width * panel)
+        with f.loop(panel) as k:
+            f.store(s.name, "0.0", f.at(s.name, base, k), s.bytes)
 
-        if full:
-            with f.loop(full) as p:
-                panel(p, width)
-        if columns % width:
-            panel(full, columns % width)
+    def _column(self, f: Function, n: str | int, depth: int) -> tuple[str, str]:
+        """Where column n of the matrix begins, and where it goes."""
+        s = self.scalar
+        panel, inside = f.let(f"sdiv i64 {n}, {self.width}"), f.let(f"srem i64 {n}, {self.width}")
+        target = f.at(s.name, "%P", f.add(f.mul(panel, depth * self.width), inside))
+        return f.at(s.name, "%M", f.mul(n, "%sn")), target
+
+    def _pack_columns(
+        self, f: Function, rows: tuple[int, int], columns: tuple[int, int], width: int, depth: int
+    ) -> None:
+        """Row by row, `width` columns at a time."""
+        if rows[0] == rows[1] or columns[0] == columns[1]:
+            return
+        s = self.scalar
+        kind = s.vector(width)
+        with f.loop(columns[1], columns[0], width) as n:
+            source, target = self._column(f, n, depth)
+            with f.loop(rows[1], rows[0]) as k:
+                some = f.load(kind, f.at(s.name, source, f.mul(k, "%sk")), s.bytes)
+                f.store(kind, some, f.at(s.name, target, f.mul(k, self.width)), s.bytes)
+
+    def _pack_rows(self, f: Function, depth: int, columns: int) -> None:
+        """Register by register; what is left in narrower ones."""
+        start, width = 0, self.scalar.lanes
+        while start < columns:
+            stop = start + (columns - start) // width * width
+            self._pack_columns(f, (0, depth), (start, stop), width, depth)
+            start, width = stop, width // 2
+
+    def _pack_squares(self, f: Function, depth: int, rows: int, columns: int) -> None:
+        s = self.scalar
+        if rows and columns:
+            name = self._turn()
+            with f.loop(columns, 0, s.lanes) as n:
+                source, target = self._column(f, n, depth)
+                with f.loop(rows, 0, s.lanes) as k:
+                    a = f.at(s.name, source, k)
+                    c = f.at(s.name, target, f.mul(k, self.width))
+                    f.do(f"call void @{name}(ptr {a}, i64 %sn, ptr {c})")
+
+    def _turn(self) -> str:
+        """void(A, row of A, C): a square as wide as a register, turned, into a panel's rows.
+
+        In each round, registers a distance apart exchange what is on the wrong side of it.
+        """
+        name = "turn"
+        if name in self.functions:
+            return name
+        f = Function(f"internal void @{name}(ptr %A, i64 %row, ptr %C)")
+        self.functions[name] = f
+        s, lanes = self.scalar, self.scalar.lanes
+        vector = s.vector(lanes)
+        rows = [
+            f.load(vector, f.at(s.name, "%A", f.mul(k, "%row")), s.bytes) for k in range(lanes)
+        ]
+        distance = lanes // 2
+        while distance:
+            for k in range(lanes):
+                if not k & distance:
+                    a, b = rows[k], rows[k + distance]
+                    for place, shift in ((k, 0), (k + distance, distance)):
+                        chosen = [
+                            e + shift if not e & distance else lanes + e + shift - distance
+                            for e in range(lanes)
+                        ]
+                        mask = ", ".join(f"i32 {e}" for e in chosen)
+                        rows[place] = f.let(
+                            f"shufflevector {vector} {a}, {vector} {b}, <{lanes} x i32> <{mask}>"
+                        )
+            distance //= 2
+        for k, values in enumerate(rows):
+            f.store(vector, values, f.at(s.name, "%C", k * self.width), s.bytes)
         f.do("ret void")
         return name

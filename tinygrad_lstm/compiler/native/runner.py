@@ -38,18 +38,19 @@ Saved = tuple[Any, ...]
 class NativeRunner:
     """Runs a plan forward, and pulls cotangents back: see `backends.Runner`. Raises NotNative.
 
-    sources: the functions, as text.
+    loops, sources: what runs forward and backward, and the functions around it as text.
     """
 
     def __init__(self, plan: Plan) -> None:
         writer = _Forward(plan)
-        self.forward = writer.loop
         text, run = writer.write()
         self.run: Callable[[Sequence[Array]], tuple[list[Array], Any]] = run
         self.pull: Callable[[Any, Sequence[Array | None]], list[Array | None]] = refuse_pull
-        self.sources = [text]
+        self.loops, self.sources = [writer.loop], [text]
         if plan.differentiable:
-            text, self.pull = _Backward(plan, writer).write()
+            back = _Backward(plan, writer)
+            text, self.pull = back.write()
+            self.loops.append(back.loop)
             self.sources.append(text)
         self._over_time = writer.over_time
 
