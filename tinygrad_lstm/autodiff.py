@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, overload
@@ -55,39 +56,50 @@ def grad(
     seed; ShapeError and DTypeError for a cotangent that does not fit.
     """
     results = _tensors(outputs, "outputs")
-    wanted = (inputs,) if isinstance(inputs, Tensor) else inputs
-    keys: list[Key] = []
-    for t in wanted if isinstance(wanted, list | tuple) else _tensors(wanted, "inputs"):
-        if not isinstance(t, Tensor):
-            raise TypeError(_NOT_TENSORS.format("inputs", wanted))
-        if not t._requires_grad:
-            raise GraphError(
-                f"grad: inputs[{len(keys)}], {_describe(t)}, does not require a gradient; create "
-                "it with requires_grad=True"
-            )
-        keys.append(t if t.node is None else t.node)
+    wanted = _tensors(inputs, "inputs")
+    if not all(map(_needs_grad, wanted)):
+        k = next(k for k, t in enumerate(wanted) if not t._requires_grad)
+        raise GraphError(
+            f"grad: inputs[{k}], {_describe(wanted[k])}, does not require a gradient; create it "
+            "with requires_grad=True"
+        )
     seeds = _seeds(results, grad_outputs, "grad")
+    keys: list[Key] = [t.node or t for t in wanted]
     if not create_graph:
         _check_concrete(results)
     gradients = sweep(results, seeds, keys, create_graph=create_graph)
-    answers: list[Tensor | None] = []
-    given_out: set[Key] | None = None if len(gradients) == len(keys) else set()  # some are the same
-    for key in keys:
-        found = gradients.get(key)
-        if found is None:
-            if not allow_unused:
-                raise GraphError(
-                    f"grad: inputs[{len(answers)}], {_describe(wanted[len(answers)])}, is not part "
-                    "of the graph of the outputs; pass allow_unused=True to get None for it"
-                )
-            answers.append(None)
-        elif given_out is None or key not in given_out:
-            answers.append(found if create_graph else _wrap(found, None, False))
-        else:
-            answers.append(found if create_graph else _wrap(found.copy(), None, False))
-        if given_out is not None:
-            given_out.add(key)
+    if len(gradients) < len(keys):  # some lead nowhere, or are the same
+        answers = _spread_out(gradients, wanted, keys, allow_unused, create_graph)
+    elif create_graph:
+        answers = [gradients[key] for key in keys]
+    else:
+        answers = [_wrap(gradients[key], None, False) for key in keys]
     return answers[0] if isinstance(inputs, Tensor) else tuple(answers)
+
+
+def _spread_out(
+    gradients: dict[Key, Any],
+    wanted: Sequence[Tensor],
+    keys: Sequence[Key],
+    allow_unused: bool,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """A gradient of its own for each that was wanted; None for what leads nowhere, if allowed."""
+    answers: list[Tensor | None] = []
+    given_out: set[Key] = set()
+    for k, key in enumerate(keys):
+        found = gradients.get(key)
+        if found is None and not allow_unused:
+            raise GraphError(
+                f"grad: inputs[{k}], {_describe(wanted[k])}, is not part of the graph of the "
+                "outputs; pass allow_unused=True to get None for it"
+            )
+        if found is None or create_graph:
+            answers.append(found)
+        else:
+            answers.append(_wrap(found.copy() if key in given_out else found, None, False))
+        given_out.add(key)
+    return answers
 
 
 def backward(
@@ -118,12 +130,12 @@ def backward(
 def _tensors(given: object, argument: str) -> tuple[Tensor, ...]:
     if isinstance(given, Tensor):
         return (given,)
-    if not isinstance(given, Sequence) or not all(isinstance(t, Tensor) for t in given):
-        raise TypeError(_NOT_TENSORS.format(argument, given))
-    return tuple(given)
+    if isinstance(given, list | tuple | Sequence) and all([isinstance(t, Tensor) for t in given]):
+        return tuple(given)
+    raise TypeError(f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}")
 
 
-_NOT_TENSORS = "{}: expected a Tensor or a sequence of them, got {!r:.80}"
+_needs_grad = operator.attrgetter("_requires_grad")
 
 
 def _check_concrete(results: Sequence[Tensor]) -> None:

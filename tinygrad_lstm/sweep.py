@@ -108,9 +108,10 @@ def sweep(
             run(order, gradients, keep, reaching, _finite(observer))
     else:
         run(order, gradients, keep, reaching, observer)
-    if not watched:
+    if not watched and reaching is None:
         return gradients
-    _tell(watched, gradients)
+    if watched:
+        _tell(watched, gradients)
     asked = set(leaves) if wanted is None else asked
     return {key: g for key, g in gradients.items() if key in asked}
 

@@ -566,8 +566,8 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
             value = op.forward(*[t._data for t in inputs], **attrs)
     except (ValueError, IndexError, TypeError, OverflowError) as error:
         raise call_error(error, op, inputs, attrs, context) from None
-    if value.__class__ is not ndarray:
-        value = _whole(value)
+    if value.__class__ is not ndarray:  # NumPy's scalars
+        value = np.asarray(value)
     result = _new(Tensor)
     result._data = value
     result._grad = None
@@ -654,11 +654,6 @@ def record_parts(
 
 _PARTS = record_parts.__code__, 0
 """The place of every part: the run they are taken out of tells where that was."""
-
-
-def _whole(value: Any) -> Any:
-    """NumPy's scalars as arrays; several arrays in one value as they are."""
-    return value if isinstance(value, Bundle) else np.asarray(value)
 
 
 def constant(value: object, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,6 +26,9 @@ __all__ = ["FUNCTIONS", "HEAD", "Kernel"]
 HEAD = ("T", "first", "rows", "scratch", "capacity", "packed")
 """The first numbers that the function is given; then those of each array, as `Kernel.arrays`."""
 
+NUMBERS_AT = object.__basicsize__
+"""Where in an array's object the address of its numbers stands: behind what all objects have."""
+
 FUNCTIONS = ("prepare", "run", "prepare_and_run")
 """The functions of a kernel."""
 
@@ -41,17 +44,17 @@ class Kernel:
     """The text of a loop's function, and how it is to be called.
 
     arrays: for each number after the head, (list, position, what): of which array, and whether its
-    "pointer" or a stride ("time", "0", "1") is meant, strides in numbers. blocked: arrays (list,
-    position) that stand in one block of memory, of which ("block", 0, "pointer") is the beginning;
-    they have an "offset" in bytes instead of a pointer.
+    "array" itself, Python's object, or a stride ("time", "0", "1") is meant, strides in numbers.
+    blocks: arrays (list, position) that are part of another, ("blocks", number): they have an
+    "offset" in bytes instead.
     Scratch memory takes fixed + rows * per_row + capacity * per_kept numbers, one for each call.
     `prepare` packs the matrices into memory for `packed` numbers, which all calls of `run` read.
     """
 
     def __init__(
-        self, layout: Layout, host: Machine, blocked: Collection[tuple[str, int]] = ()
+        self, layout: Layout, host: Machine, blocks: Mapping[tuple[str, int], int] | None = None
     ) -> None:
-        self._blocked = frozenset(blocked)
+        self._blocks = dict(blocks or {})
         self.layout = layout
         self.program = layout.program
         self.graph = layout.graph
@@ -81,15 +84,19 @@ class Kernel:
 
     def _array(self, group: str, position: int, what: str) -> str:
         """A pointer or stride handed in from outside."""
-        if what == "pointer" and (group, position) in self._blocked:
-            block = self._array("block", 0, "pointer")
+        if what == "array" and (group, position) in self._blocks:
+            block = self._array("blocks", self._blocks[group, position], "array")
             return self.f.at("i8", block, self._array(group, position, "offset"))
         entry = (group, position, what)
         if entry not in self._given:
             if entry not in self.arrays:
                 self.arrays.append(entry)
             index = len(HEAD) + self.arrays.index(entry)
-            self._given[entry] = self._argument(index, "ptr" if what == "pointer" else "i64")
+            if what == "array":
+                where = self.f.at("i8", self._argument(index, "ptr"), NUMBERS_AT)
+                self._given[entry] = self.f.load("ptr", where, 8)
+            else:
+                self._given[entry] = self._argument(index, "i64")
         return self._given[entry]
 
     # -- the function -------------------------------------------------------------------------
@@ -230,7 +237,7 @@ class Kernel:
             pack = self.products.pack(depth, columns)
             strides = [self._array("invariants", k, s) for s in "01"]
             first, second = reversed(strides) if turned else strides
-            source = self._array("invariants", k, "pointer")
+            source = self._array("invariants", k, "array")
             target = f.at(self.scalar.name, packed, offset)
             f.do(f"call void @{pack}(ptr {source}, i64 {first}, i64 {second}, ptr {target})")
         f.do("ret void")
@@ -246,7 +253,7 @@ class Kernel:
         for k, v in enumerate(p.invariants):
             if v in layout.views:
                 view = layout.views[v]
-                pointer = self._array("invariants", k, "pointer")
+                pointer = self._array("invariants", k, "array")
                 kind = self._kind(v)
                 if view.rows:
                     pointer = f.at(kind, pointer, f.mul(self.first, self._row_of(v)))
@@ -261,7 +268,7 @@ class Kernel:
             self._add_series(v, "timed", k, self._kind(v))
         self._stack_series: dict[int, tuple[str, str]] = {}
         for k, v in enumerate(p.stacks):
-            pointer = self._array("stacks", k, "pointer")
+            pointer = self._array("stacks", k, "array")
             view = layout.views[p.carried[k] if k < p.history else v]
             if view.rows:
                 row = math.prod(view.shape)
@@ -269,7 +276,7 @@ class Kernel:
             self._stack_series[k] = (pointer, self._array("stacks", k, "time"))
 
     def _add_series(self, v: int, group: str, k: int, kind: str) -> None:
-        pointer = self._array(group, k, "pointer")
+        pointer = self._array(group, k, "array")
         if self.layout.views[v].rows:
             pointer = self.f.at(kind, pointer, self.f.mul(self.first, self._row_of(v)))
         self._series.append((v, pointer, self._array(group, k, "time"), kind))
@@ -284,7 +291,7 @@ class Kernel:
         self._carry_slots: dict[int, tuple[str, str]] = {}
         for k in self._ping_pong().values():
             view = self.layout.views[p.carried[k]]
-            pointer = self._array("carried", k, "pointer")
+            pointer = self._array("carried", k, "array")
             self._copy_rows(view, pointer, True, self._pointers["ping", k], False)
             slots = f.slot("ptr"), f.slot("ptr")
             for slot, name in zip(slots, ("ping", "pong"), strict=True):
@@ -316,7 +323,7 @@ class Kernel:
         for k, (ping, _) in self._carry_slots.items():
             view = self.layout.views[p.carried[k]]
             last = self.f.load("ptr", ping, 8)
-            self._copy_rows(view, last, False, self._array("finals", k, "pointer"), True)
+            self._copy_rows(view, last, False, self._array("finals", k, "array"), True)
 
     def _swap(self) -> None:
         f = self.f
@@ -650,13 +657,13 @@ class Kernel:
         f = self.f
         for k in range(len(self.program.sums)):
             view = self._sum_view(k)
-            pointer = self._array("sums", k, "pointer")
+            pointer = self._array("sums", k, "array")
             row = math.prod(view.shape)
             if view.rows:
                 pointer = f.at(self.scalar.name, pointer, f.mul(self.first, row))
             self._homes[_sum_marker(k)] = (pointer, row, view.rows, self.scalar.name)
         self._outer: list[str] = [
-            self._array("products", k, "pointer") for k in range(len(self.program.products))
+            self._array("products", k, "array") for k in range(len(self.program.products))
         ]
 
     def _add_sums(self) -> None:

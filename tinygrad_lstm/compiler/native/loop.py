@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 from array import array as integers
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 
 from ...tensor import Array
 from .. import memory
+from ..backends import NotNative
 from ..program import Program
-from .emit import FUNCTIONS, HEAD, Kernel
+from .emit import FUNCTIONS, HEAD, NUMBERS_AT, Kernel
 from .layout import layout_of
 from .pool import allowed_threads, run_all
 from .schedule import Product
 from .target import load, machine
 
-__all__ = ["NativeLoop", "Workspace", "address"]
+__all__ = ["NativeLoop", "Workspace", "check_arrays"]
 
 _KEPT_ROWS = 128  # factors of weight gradients that are set aside before they are multiplied
 _LARGE_GRADIENTS = 1 << 19  # bytes; beyond, twice as many, for the gradients leave the cache
@@ -34,7 +37,7 @@ class Workspace:
     """What one call needs at a time, and the next one again.
 
     numbers: what the first thread's function is given, `address` where they stand; threads: what
-    all are given. held: arrays whose addresses stand among the numbers already. small: whether it
+    all are given. held: arrays that stand among the numbers already. small: whether it
     is so little memory that it may wait for the next call.
     """
 
@@ -54,17 +57,18 @@ class Workspace:
 class NativeLoop:
     """A program as native code. Raises NotNative naming the op that has no native form.
 
-    steps: of every call. blocked: see Kernel. places: (list, position) of an array -> where among a
-    call's numbers its "pointer" or "offset" and its strides ("time", "0", "1") stand.
+    steps: of every call. blocks: see Kernel. places: (list, position) of an array -> where among a
+    call's numbers its "array" or "offset" and its strides ("time", "0", "1") stand.
     """
 
     def __init__(
-        self, program: Program, steps: int, blocked: Collection[tuple[str, int]] = ()
+        self, program: Program, steps: int, blocks: Mapping[tuple[str, int], int] | None = None
     ) -> None:
+        check_arrays()
         host = machine()
         self.steps = steps
         self.layout = layout = layout_of(program, host.vector_bytes)
-        self.kernel = Kernel(layout, host, blocked)
+        self.kernel = Kernel(layout, host, blocks)
         self.program = p = layout.program
         self.prepare, self.run, self.prepare_and_run = load(self.kernel.text(), FUNCTIONS)
         self.dtype = layout.dtype
@@ -151,7 +155,7 @@ class NativeLoop:
             ] + [("products", k, total) for k, total in enumerate(products)]
             for group, k, total in apart:
                 share = memory.zeros(total.shape, total.dtype)
-                numbers[self.places[group, k]["pointer"]] = address(share)
+                numbers[self.places[group, k]["array"]] = id(share)
                 shares.append((total, share))
         self.prepare(workspace.address)
         run_all(self.run, [numbers.buffer_info()[0] for numbers in workspace.threads])
@@ -175,7 +179,7 @@ class NativeLoop:
             numbers[0][place] = number
         for place, size in self._unread.items():
             scratch.append(memory.array((size,), _BYTES))
-            numbers[0][place] = address(scratch[-1])
+            numbers[0][place] = id(scratch[-1])
         return Workspace(numbers, scratch, self._held)
 
     def _scratch(self, count: int) -> Array:
@@ -185,13 +189,20 @@ class NativeLoop:
 
 def _aligned(scratch: Array) -> int:
     """The first address in it at which a vector register's numbers may begin."""
-    start = address(scratch)
+    start: int = scratch.ctypes.data
     return start + -start % 64
 
 
-def address(a: Array) -> int:
-    """Where the numbers begin; `a.ctypes.data`, four times as fast where that is possible."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(a))  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):  # read-only, empty, or with gaps
-        return a.ctypes.data
+@cache
+def check_arrays() -> None:
+    """Raise NotNative unless arrays hold the address of their numbers where native code looks.
+
+    It is handed Python's objects, whose ids are their addresses, and reads the first field of the
+    structure that NumPy's C interface lays down; asking for an address takes ten times as long.
+    """
+    probe = np.empty(1)
+    found = None
+    if sys.implementation.name == "cpython":
+        found = ctypes.c_void_p.from_address(id(probe) + NUMBERS_AT).value
+    if found != probe.ctypes.data:
+        raise NotNative("NumPy's arrays are laid out in another way than native code expects")

@@ -1,7 +1,7 @@
 """A plan of native loops, run: a function forward and one backward, written for the plan.
 
 What takes microseconds in a loop over lists matters here: a small network's kernel takes one. So
-each call is a straight line of Python, which hands over addresses and nothing else.
+each call is a straight line of Python, which tells native code the ids of arrays and little else.
 
 What the forward pass keeps for the backward one stands in one block of memory, at places known
 when the plan is made, apart from what the caller gets.
@@ -9,7 +9,6 @@ when the plan is made, apart from what the caller gets.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,19 +19,19 @@ from ...tensor import Array
 from .. import memory
 from ..runner import refuse_pull
 from ..source import Source
-from .loop import NativeLoop, address
+from .loop import NativeLoop
 
 if TYPE_CHECKING:
     from ..plan import Plan
 
 __all__ = ["NativeRunner"]
 
-_APART = 64  # bytes that the parts of a block are aligned to
+_APART = 64  # bytes between the beginnings of a block's parts, at least
 _SET = 4096  # bytes after which the nearest cache begins again
 _BYTES = np.dtype(np.uint8)
 
 Saved = tuple[Any, ...]
-"""The block, its address, then what `NativeRunner._kept` names."""
+"""What `_Forward.saved` names."""
 
 
 class NativeRunner:
@@ -72,9 +71,6 @@ class _Writer:
         self.unread: dict[int, int] = {}
         self.held = 0
         self.names |= {
-            "address": address,
-            "buffer": ctypes.c_char.from_buffer,
-            "addressof": ctypes.addressof,
             "rows_together": _rows_together,
             "side_by_side": np.ascontiguousarray,
             "take": loop.take,
@@ -91,11 +87,11 @@ class _Writer:
         self.names[name] = value
         return name
 
-    def place(self, group: str, k: int, what: str = "pointer") -> int | None:
+    def place(self, group: str, k: int, what: str = "array") -> int | None:
         """Where a number stands; None if the loop does not ask for it."""
         return self.loop.places.get((group, k), {}).get(what)
 
-    def tell(self, group: str, k: int, number: str, what: str = "pointer") -> None:
+    def tell(self, group: str, k: int, number: str, what: str = "array") -> None:
         """Let the loop know a number."""
         place = self.place(group, k, what)
         if place is not None:
@@ -120,11 +116,12 @@ class _Writer:
         v = self.loop.program.timed[k]
         shape, dtype = self.loop.layout.graph.spec(v)
         self.add(
-            f"if {name}.flags.carray:",
-            f"    n[{place}], n[{time}] = addressof(buffer({name})), {math.prod(shape)}",
+            f"if {name}.flags.c_contiguous:",
+            f"    n[{time}] = {math.prod(shape)}",
             "else:",
             f"    {name} = rows_together({name})",
-            f"    n[{place}], n[{time}] = address({name}), {name}.strides[0] // {dtype.itemsize}",
+            f"    n[{time}] = {name}.strides[0] // {dtype.itemsize}",
+            f"n[{place}] = id({name})",
         )
 
     def read_invariant(self, k: int, name: str) -> None:
@@ -139,14 +136,14 @@ class _Writer:
         if v in self.loop.layout.views:  # read row by row
             self.add(
                 f"    {held} = a = {name} if {name}.flags.c_contiguous else side_by_side({name})",
-                f"    n[{place}] = address(a)",
+                f"    n[{place}] = id(a)",
             )
         else:
             size = self.loop.dtype.itemsize
             first, second = (self.place("invariants", k, axis) for axis in "01")
             self.add(
                 f"    {held} = {name}",
-                f"    n[{place}] = address({name})",
+                f"    n[{place}] = id({name})",
                 f"    n[{first}], n[{second}] = (s // {size} for s in {name}.strides)",
             )
 
@@ -181,8 +178,8 @@ class _Forward(_Writer):
         self.plan = plan
         stacks, outputs = plan.forward.stacks, plan.forward.graph.outputs[plan.carries :]
         self.ys = [stacks.index(v) for v in outputs]
-        inside = [("stacks", k) for k in range(len(stacks)) if k not in self.ys]
-        super().__init__(NativeLoop(plan.forward, plan.steps, inside), Source(plan.parts.before))
+        blocks = {("stacks", k): 0 for k in range(len(stacks)) if k not in self.ys}
+        super().__init__(NativeLoop(plan.forward, plan.steps, blocks), Source(plan.parts.before))
         self.saved: list[str] = []
         self.over_time: list[int] = []
         self.offsets: dict[int, int] = {}  # stack -> bytes from the block's beginning
@@ -228,26 +225,19 @@ class _Forward(_Writer):
     def _stacks(self) -> None:
         loop = self.loop
         if self.offsets:
-            make = self.bound("new_block", memory.maker((self.block + _APART,), _BYTES))
-            self.add(
-                f"block = {make}()",
-                "A = addressof(buffer(block))",
-                f"skew = -A & {_APART - 1}",
-                "A += skew",
-            )
-            self.tell("block", 0, "A")
+            make = self.bound("new_block", memory.maker((self.block,), _BYTES))
+            self.add(f"block = {make}()")
+            self.tell("blocks", 0, "id(block)")
         self.names |= {"ndarray": np.ndarray, "dtype": loop.dtype}
         for k, shape in enumerate(loop.stack_shapes):
             history = k < self.plan.forward.history
             if k in self.ys:
                 self.new(f"S{k}", shape)
-                self.add(f"A{k} = addressof(buffer(S{k}))")
-                self.tell("stacks", k, f"A{k}")
+                self.tell("stacks", k, f"id(S{k})")
             else:
                 self.settle("stacks", k, self.offsets[k], "offset")
                 if history:
-                    where = f"skew + {self.offsets[k]}"
-                    self.add(f"S{k} = ndarray({shape}, dtype, block, {where})")
+                    self.add(f"S{k} = ndarray({shape}, dtype, block, {self.offsets[k]})")
             if history:
                 self.add(f"S{k}[0] = C{k}")
             self.settle("stacks", k, math.prod(shape[1:]), "time")
@@ -255,17 +245,15 @@ class _Forward(_Writer):
     def _save(self) -> None:
         """Name what the backward pass reads, each thing once."""
         plan, derived = self.plan, self.plan.before_backward
-        where = [self.memory_of(v) for v in plan.timed_reads]
-        over_time = {names[0] for names in where}
+        over_time = [self.memory_of(v)[0] for v in plan.timed_reads]
         fixed = [*plan.invariant_reads, *(() if derived is None else derived.reads)]
-        names = [*(name for place in where for name in place[:2]), *(f"v{v}" for v in fixed)]
-        self.saved = [str(name) for name in dict.fromkeys(names)]
+        self.saved = list(dict.fromkeys([*over_time, *(f"v{v}" for v in fixed)]))
         self.over_time = [k for k, name in enumerate(self.saved) if name in over_time]
 
-    def memory_of(self, v: int) -> tuple[str] | tuple[str, str, int]:
-        """What holds a value over time that the backward pass reads.
+    def memory_of(self, v: int) -> tuple[str, int]:
+        """The array that holds a value over time, which the backward pass reads; from which byte.
 
-        And for a stack the name of its address, and how many bytes on the value of step 0 stands.
+        A name that begins with "v" is a whole array of values.
         """
         program, shapes = self.plan.forward, self.loop.stack_shapes
         if v in program.carried:  # the value before the step
@@ -274,11 +262,9 @@ class _Forward(_Writer):
             k = program.stacks.index(v)
             first = math.prod(shapes[k][1:]) if k < program.history else 0
         else:
-            return (f"v{v}",)
+            return f"v{v}", 0
         first *= self.loop.dtype.itemsize
-        if k in self.ys:
-            return f"S{k}", f"A{k}", first
-        return "block", "A", self.offsets[k] + first
+        return (f"S{k}", first) if k in self.ys else ("block", self.offsets[k] + first)
 
 
 class _Backward(_Writer):
@@ -287,10 +273,15 @@ class _Backward(_Writer):
     def __init__(self, plan: Plan, forward: _Forward) -> None:
         self.plan, self.forward, self.derived = plan, forward, plan.before_backward
         first = len(plan.seeded_outputs)
-        where = [forward.memory_of(v)[0] for v in plan.timed_reads]
-        inside = [("timed", first + k) for k, memory in enumerate(where) if memory == "block"]
+        where = {first + k: forward.memory_of(v)[0] for k, v in enumerate(plan.timed_reads)}
+        self.blocks = [*dict.fromkeys(name for name in where.values() if name[0] != "v")]
+        blocks = {
+            ("timed", k): self.blocks.index(name)
+            for k, name in where.items()
+            if name in self.blocks
+        }
         graph = plan.parts.before if self.derived is None else self.derived.graph
-        super().__init__(NativeLoop(plan.backward, plan.steps, inside), Source(graph))
+        super().__init__(NativeLoop(plan.backward, plan.steps, blocks), Source(graph))
 
     def write(self) -> tuple[str, Callable[..., Any]]:
         plan, program, forward = self.plan, self.plan.backward, self.forward
@@ -302,8 +293,8 @@ class _Backward(_Writer):
         self.begin()
         for k in range(plan.carries):
             self._cotangent_of_carry(k)
-        if "A" in saved:
-            self.tell("block", 0, saved["A"])
+        for number, name in enumerate(self.blocks):
+            self.tell("blocks", number, f"id({saved[name]})")
         seeded = len(plan.seeded_outputs)
         for k, output in enumerate(plan.seeded_outputs):
             self._cotangent_over_time(k, output)
@@ -336,10 +327,10 @@ class _Backward(_Writer):
             together = f"if not G{k}.flags.c_contiguous: G{k} = side_by_side(G{k})"
         self.add(
             f"if G{k} is None:",
-            f"    n[{place}] = {address(zeros)}",
+            f"    n[{place}] = {id(zeros)}",
             "else:",
             f"    {together}",
-            f"    n[{place}] = address(G{k})",
+            f"    n[{place}] = id(G{k})",
         )
 
     def _cotangent_over_time(self, k: int, output: int) -> None:
@@ -349,15 +340,11 @@ class _Backward(_Writer):
         self.read_over_time(k, f"G{output}")
 
     def _read_again(self, k: int, v: int, saved: dict[str, str]) -> None:
-        where = self.forward.memory_of(v)
-        if len(where) == 1:
-            self.read_over_time(k, saved[where[0]])
+        name, offset = self.forward.memory_of(v)
+        if name not in self.blocks:
+            self.read_over_time(k, saved[name])
             return
-        name, start, offset = where
-        if name == "block":
-            self.settle("timed", k, offset, "offset")
-        else:
-            self.tell("timed", k, f"{saved[start]} + {offset}")
+        self.settle("timed", k, offset, "offset")
         self.settle("timed", k, math.prod(self.plan.parts.loop.spec(v).shape), "time")
 
     # -- what it writes -----------------------------------------------------------------------
@@ -370,12 +357,12 @@ class _Backward(_Writer):
             shape, dtype = plan.parts.loop.spec(plan.parts.loop.inputs[k])
             if k in self._wanted:
                 self.new(f"F{k}", shape)
-                self.tell("finals", k, f"addressof(buffer(F{k}))")
+                self.tell("finals", k, f"id(F{k})")
             elif place is not None:
                 self.unread[place] = max(1, math.prod(shape)) * dtype.itemsize
         for k, shape in enumerate(loop.stack_shapes):
             self.new(f"S{k}", shape)
-            self.tell("stacks", k, f"addressof(buffer(S{k}))")
+            self.tell("stacks", k, f"id(S{k})")
             self.settle("stacks", k, math.prod(shape[1:]), "time")
         for group, letter, shapes in (
             ("sums", "T", loop.sum_shapes),
@@ -383,7 +370,7 @@ class _Backward(_Writer):
         ):
             for k, shape in enumerate(shapes):
                 self.new(f"{letter}{k}", shape, zeroed=True)
-                self.tell(group, k, f"addressof(buffer({letter}{k}))")
+                self.tell(group, k, f"id({letter}{k})")
 
     # -- what is left for after it ------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from ...tensor import Array
 from ..program import Program
 from .emit import FUNCTIONS, Kernel
 from .layout import layout_of
+from .loop import check_arrays
 from .target import load, machine
 
 __all__ = ["NativeStep"]
@@ -24,6 +25,7 @@ class NativeStep:
     """
 
     def __init__(self, program: Program) -> None:
+        check_arrays()
         host = machine()
         layout = layout_of(program, host.vector_bytes)
         self._kernel = kernel = Kernel(layout, host)
@@ -46,8 +48,8 @@ class NativeStep:
         given = numbers("q", head)
         for group, k, what in self._kernel.arrays:
             a = arrays[group][k]
-            if what == "pointer":
-                given.append(a.ctypes.data)
+            if what == "array":
+                given.append(id(a))
             else:
                 given.append(a.strides[what == "1"] // a.itemsize)
         self._kept = given, arrays
