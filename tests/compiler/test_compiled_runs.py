@@ -151,6 +151,26 @@ def test_a_gradient_is_an_array_of_its_own(backend):
     np.testing.assert_array_equal(tg.grad([last, ys], h, seeds).data, 1.0)
 
 
+def test_gradients_that_are_equal_are_two_arrays(backend):
+    h, x, other = leaf(0, 2, H), leaf(1, 3, 2, H), leaf(2, 3, 2, H)
+    w, b, c = leaf(3, H, H), leaf(4, H), leaf(5, H)
+
+    def step(h: Any, xs: Any) -> Any:
+        h = tg.tanh(h @ w + xs[0] + xs[1] + (b + c))
+        return h, h
+
+    _, ys = tg.scan(step, h, (x, other), backend=backend)
+    wanted = [h, x, other, w, b, c]
+    slopes = [g.data for g in tg.grad(ys.sum(), wanted)]
+    expected = [g.copy() for g in slopes]
+    np.testing.assert_array_equal(slopes[1], slopes[2])
+    np.testing.assert_array_equal(slopes[4], slopes[5])
+    for k, g in enumerate(slopes):
+        g[...] = np.nan
+        for one, same in zip(slopes[k + 1 :], expected[k + 1 :], strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_threads_get_the_numbers_of_one_alone(fresh, backend, monkeypatch):
     series = [leaf(seed, 20, 3, I) for seed in range(4)]

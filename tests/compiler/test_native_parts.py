@@ -1,0 +1,190 @@
+"""The pieces of native code by themselves: packing, threads, other processors, arrays' addresses."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from both_ways import assert_same
+from user_cells import CELLS, I, case, tensors
+
+import tinygrad_lstm as tg
+from tinygrad_lstm.compiler import recorded
+
+pytest.importorskip("llvmlite")
+
+from tinygrad_lstm.compiler.native import loop, target
+from tinygrad_lstm.compiler.native.products import Products
+from tinygrad_lstm.compiler.native.target import Machine, machine
+from tinygrad_lstm.compiler.native.text import Function
+
+
+def narrower(vector_bytes: int) -> Machine:
+    """This machine, with shorter registers."""
+    host = machine()
+    if vector_bytes > host.vector_bytes:
+        pytest.skip(f"this processor has no registers of {vector_bytes} bytes")
+    rows = 12 if vector_bytes == 64 else 6
+    return host._replace(vector_bytes=vector_bytes, rows=rows)
+
+
+@pytest.fixture
+def no_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was compiled before."""
+    monkeypatch.setattr(recorded, "_plans", type(recorded._plans)())
+
+
+# -- packing --------------------------------------------------------------------------------------
+
+
+def packed(host: Machine, matrix: np.ndarray) -> np.ndarray:
+    """[panel][k][column in the panel], as the native function leaves it."""
+    depth, columns = matrix.shape
+    products = Products(host, host.scalar(matrix.itemsize * 8))
+    name = products.pack(depth, columns)
+    f = Function("void @entry(ptr %args)")
+    given = [f.load(kind, f.at("i64", "%args", k), 8) for k, kind in enumerate(_KINDS)]
+    source, sk, sn, out = given
+    f.do(f"call void @{name}(ptr {source}, i64 {sk}, i64 {sn}, ptr {out})")
+    f.do("ret void")
+    parts = [*map(str, products.functions.values()), str(f), host.attributes, ""]
+    (entry,) = target.load("\n".join(parts), ("entry",))
+    panels = len(products.panels(columns))
+    result = np.full((panels, depth, products.width), np.nan, matrix.dtype)
+    strides = [s // matrix.itemsize for s in matrix.strides]
+    numbers = array("q", [matrix.ctypes.data, *strides, result.ctypes.data])
+    entry(numbers.buffer_info()[0])
+    return result
+
+
+_KINDS = ("ptr", "i64", "i64", "ptr")
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "rows side by side": np.ascontiguousarray,
+    "columns side by side": np.asfortranarray,
+    "neither": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    "reversed": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+    "a slice of larger rows": lambda a: np.pad(a, ((1, 2), (3, 1)))[1:-2, 3:-1],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_matrix_is_packed_however_it_lies(layout: str, vector_bytes: int, dtype: Any) -> None:
+    host = narrower(vector_bytes)
+    width = host.vectors * vector_bytes // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(0)
+    for depth, columns in ((1, 1), (3, 2), (16, 16), (17, 33), (40, 7), (5, 64), (33, 80)):
+        matrix = LAYOUTS[layout](rng.normal(size=(depth, columns)).astype(dtype))
+        found = packed(host, matrix)
+        padded = np.zeros((depth, len(found) * width), dtype)
+        padded[:, :columns] = matrix
+        expected = padded.reshape(depth, len(found), width).swapaxes(0, 1)
+        np.testing.assert_array_equal(found, expected)
+
+
+# -- other processors, and threads ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["lstm", "layer_norm_lstm", "two_chains"])
+def test_shorter_registers_give_the_same(
+    name: str, dtype: Any, vector_bytes: int, monkeypatch: pytest.MonkeyPatch, no_plans: None
+) -> None:
+    host = narrower(vector_bytes)
+    monkeypatch.setattr(loop, "machine", lambda: host)
+    step, carry, weights = case(name, dtype)
+    for batch in (1, 3, 13):
+        x = tensors(I, 6, batch, dtype=dtype)
+        assert_same(step, tensors(carry, batch, dtype=dtype), x, weights, backend="numba")
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"lengths": [5, 0, 3, 6, 1]}])
+@pytest.mark.filterwarnings("ignore:scan. the numba backend has no form for this step")
+def test_rows_shared_out_over_threads_give_the_same(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, no_plans: None
+) -> None:
+    monkeypatch.setattr(loop, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(loop, "allowed_threads", lambda: 3)
+    step, carry, weights = case(name)
+    x = tensors(I, 6, 5)
+    assert_same(step, tensors(carry, 5), x, weights, backend="numba", **options)
+
+
+def test_there_are_no_more_threads_than_rows(
+    monkeypatch: pytest.MonkeyPatch, no_plans: None
+) -> None:
+    monkeypatch.setattr(loop, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(loop, "allowed_threads", lambda: 8)
+    used: list[int] = []
+    run_all = loop.run_all
+    monkeypatch.setattr(
+        loop, "run_all", lambda f, given: (used.append(len(given)), run_all(f, given))[-1]
+    )
+    step, carry, weights = case("lstm")
+    assert_same(step, tensors(carry, 2), tensors(I, 4, 2), weights, backend="numba")
+    assert used == [2, 2]
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+def test_arrays_laid_out_in_another_way_are_left_to_numpy(
+    monkeypatch: pytest.MonkeyPatch, no_plans: None
+) -> None:
+    monkeypatch.setattr(loop, "NUMBERS_AT", loop.NUMBERS_AT - 8)  # where an object's type stands
+    loop.check_arrays.cache_clear()
+    lstm, x = tg.nn.LSTM(2, 3, rng=0), np.ones((4, 1, 2), np.float32)
+    try:
+        with pytest.warns(RuntimeWarning, match="arrays are laid out in another way"):
+            y, _ = lstm(x, backend="numba")
+    finally:
+        loop.check_arrays.cache_clear()
+    np.testing.assert_allclose(y.data, lstm(x, unroll=True)[0].data, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    {
+        "read-only": lambda a: _read_only(a),
+        "time reversed": lambda a: np.ascontiguousarray(a[::-1])[::-1],
+        "batch first": lambda a: np.ascontiguousarray(a.swapaxes(0, 1)).swapaxes(0, 1),
+        "every other feature": lambda a: np.repeat(a, 2, axis=2)[..., ::2],
+        "broadcast over time": lambda a: np.broadcast_to(a[:1], a.shape),
+        "unaligned": lambda a: _unaligned(a),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_inputs_and_cotangents_may_lie_in_any_way(given: Any) -> None:
+    _, view = given
+    step, carry, weights = case("lstm")
+    x = np.random.default_rng(3).normal(size=(6, 4, I))
+    found = []
+    for series, seed in ((view(x), view), (np.array(view(x)), lambda a: np.array(view(a)))):
+        final, ys = tg.scan(step, tensors(carry, 4), series, backend="numba")
+        outputs = [*final, ys] if isinstance(final, tuple) else [final, ys]
+        shape = ys.shape
+        cotangent = seed(np.random.default_rng(4).normal(size=shape))
+        found.append([t.data for t in outputs])
+        found[-1] += [g.data for g in tg.grad([ys], weights, [tg.Tensor(cotangent)])]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _read_only(a: np.ndarray) -> np.ndarray:
+    b = a.copy()
+    b.flags.writeable = False
+    return b
+
+
+def _unaligned(a: np.ndarray) -> np.ndarray:
+    memory = np.zeros(a.nbytes + 1, np.uint8)
+    b = np.ndarray(a.shape, a.dtype, memory, 1)
+    b[...] = a
+    return b
