@@ -1,4 +1,4 @@
-"""The pieces of native code by themselves: packing, threads, other processors, arrays' addresses."""
+"""The pieces of native code: packing, threads, the registers of other processors, arrays."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_matrix_is_packed_however_it_lies(layout: str, vector_bytes: int, dtyp
         np.testing.assert_array_equal(found, expected)
 
 
-# -- other processors, and threads ------------------------------------------------------------------
+# -- other processors, and threads ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vector_bytes", [16, 32])
