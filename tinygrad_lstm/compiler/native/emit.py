@@ -288,42 +288,50 @@ class Kernel:
 
     def _start_carried(self) -> None:
         f, p = self.f, self.program
+        for k in range(p.history):
+            view = self.layout.views[p.carried[k]]
+            row = math.prod(view.shape)
+            self._copy_rows(view, self._outside("carried", k), row, self._stack_series[k][0], row)
         self._carry_slots: dict[int, tuple[str, str]] = {}
         for k in self._ping_pong().values():
             view = self.layout.views[p.carried[k]]
-            pointer = self._array("carried", k, "array")
-            self._copy_rows(view, pointer, True, self._pointers["ping", k], False)
+            own, row = self._row_stride(view), math.prod(view.shape)
+            self._copy_rows(view, self._outside("carried", k), row, self._pointers["ping", k], own)
             slots = f.slot("ptr"), f.slot("ptr")
             for slot, name in zip(slots, ("ping", "pong"), strict=True):
                 f.do(f"store ptr {self._pointers[name, k]}, ptr {slot}")
             self._carry_slots[k] = slots
 
+    def _outside(self, group: str, k: int) -> str:
+        """Where this thread's rows of a carry begin in an array from outside."""
+        view = self.layout.views[self.program.carried[k]]
+        pointer = self._array(group, k, "array")
+        if not view.rows:
+            return pointer
+        return self.f.at(self.scalar.name, pointer, self.f.mul(self.first, math.prod(view.shape)))
+
     def _copy_rows(
-        self, view: View, source: str, outer: bool, target: str, outer_target: bool
+        self, view: View, source: str, source_row: int, target: str, target_row: int
     ) -> None:
-        """Copy a carry in or out; arrays from outside (outer) hold all rows, side by side."""
+        """Copy a carry; the rows are so many numbers apart."""
         f, s = self.f, self.scalar
-        count = math.prod(view.shape)
-        inner_row = self._row_stride(view)
         with f.loop(self.R if view.rows else 1) as r:
-            ends = []
-            for pointer, is_outer in ((source, outer), (target, outer_target)):
-                if is_outer and view.rows:
-                    row = f.add(self.first, r)
-                    ends.append(f.at(s.name, pointer, f.mul(row, count)))
-                else:
-                    ends.append(f.at(s.name, pointer, f.mul(r, count if is_outer else inner_row)))
-            for j, width in self._chunks(count):
-                kind = s.vector(width)
-                value = f.load(kind, f.at(s.name, ends[0], j), s.bytes)
-                f.store(kind, value, f.at(s.name, ends[1], j), s.bytes)
+            a = f.at(s.name, source, f.mul(r, source_row))
+            c = f.at(s.name, target, f.mul(r, target_row))
+            self._copy_numbers(a, c, math.prod(view.shape))
 
     def _finish_carried(self) -> None:
-        p = self.program
+        f, p = self.f, self.program
+        for k in range(p.history):
+            view = self.layout.views[p.carried[k]]
+            row, (start, stride) = math.prod(view.shape), self._stack_series[k]
+            last = f.at(self.scalar.name, start, f.mul(self.T, stride))
+            self._copy_rows(view, last, row, self._outside("finals", k), row)
         for k, (ping, _) in self._carry_slots.items():
             view = self.layout.views[p.carried[k]]
-            last = self.f.load("ptr", ping, 8)
-            self._copy_rows(view, last, False, self._array("finals", k, "array"), True)
+            own, row = self._row_stride(view), math.prod(view.shape)
+            last = f.load("ptr", ping, 8)
+            self._copy_rows(view, last, own, self._outside("finals", k), row)
 
     def _swap(self) -> None:
         f = self.f

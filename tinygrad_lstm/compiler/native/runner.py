@@ -212,8 +212,7 @@ class _Forward(_Writer):
         for k, v in enumerate(parts.invariants):
             self.read_invariant(k, f"v{v}")
         self.launch()
-        last = "-1:" if plan.rows else "-1, ..."
-        finals = [f"S{k}[{last}].copy()" for k in range(plan.carries)]
+        finals = [f"F{k}" for k in range(plan.carries)]
         ys = [f"S{k}[1:]" if k < plan.forward.history else f"S{k}" for k in self.ys]
         if plan.differentiable:
             self._save()
@@ -228,19 +227,19 @@ class _Forward(_Writer):
             make = self.bound("new_block", memory.maker((self.block,), _BYTES))
             self.add(f"block = {make}()")
             self.tell("blocks", 0, "id(block)")
-        self.names |= {"ndarray": np.ndarray, "dtype": loop.dtype}
         for k, shape in enumerate(loop.stack_shapes):
-            history = k < self.plan.forward.history
             if k in self.ys:
                 self.new(f"S{k}", shape)
                 self.tell("stacks", k, f"id(S{k})")
             else:
                 self.settle("stacks", k, self.offsets[k], "offset")
-                if history:
-                    self.add(f"S{k} = ndarray({shape}, dtype, block, {self.offsets[k]})")
-            if history:
-                self.add(f"S{k}[0] = C{k}")
             self.settle("stacks", k, math.prod(shape[1:]), "time")
+        for k in range(self.plan.carries):  # all of them have a history
+            shape = loop.stack_shapes[k][1:]
+            self.add(f"if not C{k}.flags.c_contiguous: C{k} = side_by_side(C{k})")
+            self.tell("carried", k, f"id(C{k})")
+            self.new(f"F{k}", (1, *shape) if self.plan.rows else shape)
+            self.tell("finals", k, f"id(F{k})")
 
     def _save(self) -> None:
         """Name what the backward pass reads, each thing once."""

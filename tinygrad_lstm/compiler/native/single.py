@@ -43,7 +43,12 @@ class NativeStep:
         stacks (1, ...) are written, those with a history (2, ...) from row 0 to row 1; timed
         (1, ...) are read. All but the first axis of each lie side by side.
         """
-        arrays = {"stacks": stacks, "timed": timed, "invariants": invariants}
+        histories = [s for s in stacks if len(s) == 2]  # the carries are there already
+        carries = {
+            "carried": [s[0, ...] for s in histories],
+            "finals": [s[1, ...] for s in histories],
+        }
+        arrays = {"stacks": stacks, "timed": timed, "invariants": invariants, **carries}
         head = (1, 0, self._rows, self._scratch.address, self._rows, self._packed.address)
         given = numbers("q", head)
         for group, k, what in self._kernel.arrays:
