@@ -41,6 +41,8 @@ _ENGINE_FILES = frozenset(
 class Bundle(list[Any]):
     """Several arrays as the value of one node, and their cotangents; None: nothing yet."""
 
+    __slots__ = ()
+
     shape: tuple[int, ...] = ()
     ndim = 0
     dtype = np.dtype(object)
@@ -215,7 +217,10 @@ class Tensor:
     @property
     def data(self) -> Array:
         """The values, as the NumPy array itself (not a copy)."""
-        return self.numpy()
+        tracer = CONTEXT.get().tracer
+        if tracer is not None:
+            tracer.check_concrete(self)
+        return self._data
 
     @data.setter
     def data(self, values: object) -> None:
@@ -318,10 +323,7 @@ class Tensor:
 
     def numpy(self) -> Array:
         """The values as a NumPy array (shared, not copied)."""
-        tracer = CONTEXT.get().tracer
-        if tracer is not None:
-            tracer.check_concrete(self)
-        return self._data
+        return self.data
 
     def detach(self) -> Tensor:
         """A leaf with the same values and name, which no gradient passes."""

@@ -38,7 +38,6 @@ from .trace import graph_of, replay
 if TYPE_CHECKING:  # the passes are loaded when there is something to compile
     from .describe import Explanation
     from .plan import Plan
-    from .runner import Saved
 
 __all__ = ["FlatStep", "Memo", "explained", "run_compiled", "run_memoized"]
 
@@ -57,7 +56,9 @@ _lock = Lock()
 class _Outputs(Bundle):
     """A scan's outputs, with what its backward pass reads."""
 
-    saved: Saved | None = None
+    __slots__ = ("saved",)
+
+    saved: Any
 
 
 class _Traced(NamedTuple):

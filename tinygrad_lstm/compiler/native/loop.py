@@ -37,11 +37,10 @@ class Workspace:
     """What one call needs at a time, and the next one again.
 
     numbers: what the first thread's function is given, `address` where they stand; threads: what
-    all are given. held: arrays that stand among the numbers already. small: whether it
-    is so little memory that it may wait for the next call.
+    all are given. held: arrays that stand among the numbers already.
     """
 
-    __slots__ = ("address", "held", "numbers", "scratch", "small", "threads")
+    __slots__ = ("address", "held", "numbers", "scratch", "threads")
 
     def __init__(
         self, threads: Sequence[integers[int]], scratch: Sequence[Array], held: int
@@ -50,7 +49,6 @@ class Workspace:
         self.numbers = threads[0]
         self.address = threads[0].buffer_info()[0]
         self.scratch = scratch
-        self.small = sum(a.size for a in scratch) < _SMALL
         self.held: list[Array | None] = [None] * held
 
 
@@ -116,6 +114,11 @@ class NativeLoop:
         """Whether no call is worth more than one."""
         return self._most_threads == 1
 
+    @property
+    def is_small(self) -> bool:
+        """Whether a workspace for one thread may wait for the next call."""
+        return self._scratch_size(self.rows) + self.kernel.packed < _SMALL // self.dtype.itemsize
+
     def configure(self, held: int, fixed: Mapping[int, int], unread: Mapping[int, int]) -> None:
         """What all calls have in common.
 
@@ -136,7 +139,7 @@ class NativeLoop:
 
     def give(self, workspace: Workspace) -> None:
         """For the next call."""
-        if workspace.small and len(workspace.threads) == 1:
+        if self.is_small and len(workspace.threads) == 1:
             self.idle.append(workspace)
 
     def launch(
@@ -169,10 +172,8 @@ class NativeLoop:
         for thread in range(threads):
             first = self.rows * thread // threads
             count = self.rows * (thread + 1) // threads - first
-            capacity = max(1, self._kept_rows // count) * count
-            scratch.append(
-                self._scratch(kernel.fixed + count * kernel.per_row + capacity * kernel.per_kept)
-            )
+            capacity = self._capacity(count)
+            scratch.append(self._scratch(self._scratch_size(count)))
             head = (self.steps, first, count, _aligned(scratch[-1]), capacity, _aligned(weights))
             numbers.append(integers("q", [*head, *[0] * len(kernel.arrays)]))
         for place, number in self._fixed.items():
@@ -181,6 +182,16 @@ class NativeLoop:
             scratch.append(memory.array((size,), _BYTES))
             numbers[0][place] = id(scratch[-1])
         return Workspace(numbers, scratch, self._held)
+
+    def _capacity(self, rows: int) -> int:
+        """How many rows of factors are set aside: those of whole steps."""
+        return max(1, self._kept_rows // rows) * rows
+
+    def _scratch_size(self, rows: int) -> int:
+        """Numbers that a thread works on."""
+        kernel = self.kernel
+        kept = self._capacity(rows) * kernel.per_kept
+        return kernel.fixed + rows * kernel.per_row + kept
 
     def _scratch(self, count: int) -> Array:
         """Memory for `count` numbers, and to align them."""

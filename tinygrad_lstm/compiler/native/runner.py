@@ -158,7 +158,7 @@ class _Writer:
 
     def launch(self, sums: Sequence[str] = (), products: Sequence[str] = ()) -> None:
         if self.loop.one_thread:
-            self.add("call(W.address)", "if W.small: idle.append(W)")
+            self.add("call(W.address)", *(["idle.append(W)"] if self.loop.is_small else []))
         else:
             self.add(f"launch(W, [{', '.join(sums)}], [{', '.join(products)}])", "give(W)")
 
