@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar,
 
 import numpy as np
 
-from .compiler.recorded import FlatStep, explained, run_compiled
+from .compiler.recorded import explained, run_compiled
+from .compiler.step import FlatStep
 from .context import CONTEXT, called_from, calling_line, scope
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack, where

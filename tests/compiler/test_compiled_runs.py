@@ -15,7 +15,7 @@ from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Node, Tensor
-from tinygrad_lstm.compiler import recorded
+from tinygrad_lstm.compiler import plans
 from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.nn.cells import lstm_step, lstm_weights
 
@@ -111,14 +111,14 @@ def test_a_number_that_somebody_overwrites_is_told_from_what_it_was(backend):
 
 
 def test_the_plans_kept_are_limited(backend, monkeypatch):
-    monkeypatch.setattr(recorded, "_plans", type(recorded._plans)())
-    monkeypatch.setattr(recorded, "_MOST_PLANS", 3)
+    monkeypatch.setattr(plans, "_plans", type(plans._plans)())
+    monkeypatch.setattr(plans, "_MOST_PLANS", 3)
     for steps in range(1, 6):
         tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=steps, backend=backend)
-    assert [key[3] for key in recorded._plans] == [3, 4, 5]
+    assert [key[3] for key in plans._plans] == [3, 4, 5]
     tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=3, backend=backend)
     tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=6, backend=backend)
-    assert [key[3] for key in recorded._plans] == [5, 3, 6]
+    assert [key[3] for key in plans._plans] == [5, 3, 6]
 
 
 # -- runs do not disturb each other ---------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_threads_get_the_numbers_of_one_alone(fresh, backend, monkeypatch):
     series = [leaf(seed, 20, 3, I) for seed in range(4)]
     expected = [[g.data for g in run("lstm", 0, x, backend)[1]] for x in series]
     if fresh:  # all of them compile at the same time
-        monkeypatch.setattr(recorded, "_plans", type(recorded._plans)())
+        monkeypatch.setattr(plans, "_plans", type(plans._plans)())
     wrong: list[Any] = []
     start = threading.Barrier(len(series))
 

@@ -12,7 +12,7 @@ from both_ways import assert_same
 from user_cells import CELLS, I, case, tensors
 
 import tinygrad_lstm as tg
-from tinygrad_lstm.compiler import recorded
+from tinygrad_lstm.compiler import plans
 
 pytest.importorskip("llvmlite")
 
@@ -34,7 +34,7 @@ def narrower(vector_bytes: int) -> Machine:
 @pytest.fixture
 def no_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was compiled before."""
-    monkeypatch.setattr(recorded, "_plans", type(recorded._plans)())
+    monkeypatch.setattr(plans, "_plans", type(plans._plans)())
 
 
 # -- packing --------------------------------------------------------------------------------------

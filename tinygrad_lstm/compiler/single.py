@@ -16,8 +16,8 @@ from ..errors import GraphError
 from ..tensor import Array, Tensor
 from .backends import Backend, NotNative, backend_named
 from .plan import Plan
-from .recorded import FlatStep, _check_repeatable, _trace
 from .runner import Runner
+from .step import FlatStep, check_repeatable, trace_step
 
 __all__ = ["SingleStep"]
 
@@ -45,13 +45,13 @@ class SingleStep:
     ) -> None:
         name = backend_named(backend).name
         series = [Tensor(t._data[np.newaxis]) for t in inputs]
-        traced = _trace(step, states, series)
+        traced = trace_step(step, states, series)
         if traced.draws:
             raise GraphError(
                 "step: draws random numbers, and a step compiled for inference must not: call "
                 "eval() on the model, or give them as x_t"
             )
-        _check_repeatable(traced, _trace(step, states, series))
+        check_repeatable(traced, trace_step(step, states, series))
         graph, carries = traced.graph, len(states)
         self._captured = traced.captured
         self._plan = Plan(graph, carries, len(inputs), 1, [False] * len(graph.inputs), _STEPWISE)

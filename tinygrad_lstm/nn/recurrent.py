@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..compiler.recorded import Memo, run_memoized
+from ..compiler.memo import Memo, run_memoized
 from ..context import CONTEXT, scope
 from ..errors import ShapeError
 from ..functions import concatenate, dropout, squeeze, stack, swapaxes, unsqueeze, where

@@ -1,0 +1,135 @@
+"""Lines of Python around one native loop, written for it: numbers told, arrays made, the call.
+
+What takes microseconds in a loop over lists matters here: a small network's kernel takes one. So
+each call is a straight line, which tells native code the ids of arrays and little else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...tensor import Array
+from .. import memory
+from ..source import Source
+from .loop import NativeLoop
+
+__all__ = ["CallWriter"]
+
+
+class CallWriter:
+    """Lines of a function around one native loop."""
+
+    def __init__(self, loop: NativeLoop, source: Source) -> None:
+        self.loop = loop
+        self.source = source
+        self.names = source.names
+        self.lines: list[str] = []
+        self.fixed: dict[int, int] = {}
+        self.unread: dict[int, int] = {}
+        self.held = 0
+        self.names |= {
+            "rows_together": _rows_together,
+            "side_by_side": np.ascontiguousarray,
+            "take": loop.take,
+            "give": loop.give,
+            "launch": loop.launch,
+            "call": loop.prepare_and_run,
+        }
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+
+    def bound(self, name: str, value: Any) -> str:
+        """A name for an object."""
+        self.names[name] = value
+        return name
+
+    def place(self, group: str, k: int, what: str = "array") -> int | None:
+        """Where a number stands; None if the loop does not ask for it."""
+        return self.loop.places.get((group, k), {}).get(what)
+
+    def tell(self, group: str, k: int, number: str, what: str = "array") -> None:
+        """Let the loop know a number."""
+        place = self.place(group, k, what)
+        if place is not None:
+            self.add(f"n[{place}] = {number}")
+
+    def new(self, name: str, shape: tuple[int, ...], *, zeroed: bool = False) -> None:
+        """An array of the caller's, told to nobody yet."""
+        make = self.bound(f"new_{name}", memory.maker(shape, self.loop.dtype, zeroed=zeroed))
+        self.add(f"{name} = {make}()")
+
+    def settle(self, group: str, k: int, number: int, what: str) -> None:
+        """A number that is the same at every call."""
+        place = self.place(group, k, what)
+        if place is not None:
+            self.fixed[place] = number
+
+    def read_over_time(self, k: int, name: str) -> None:
+        """(T, ...), in any order of time, but what belongs to one step side by side."""
+        place, time = self.place("timed", k), self.place("timed", k, "time")
+        if place is None or time is None:
+            return
+        v = self.loop.program.timed[k]
+        shape, dtype = self.loop.layout.graph.spec(v)
+        self.add(
+            f"if {name}.flags.c_contiguous:",
+            f"    n[{time}] = {math.prod(shape)}",
+            "else:",
+            f"    {name} = rows_together({name})",
+            f"    n[{time}] = {name}.strides[0] // {dtype.itemsize}",
+            f"n[{place}] = id({name})",
+        )
+
+    def read_invariant(self, k: int, name: str) -> None:
+        """A matrix as it lies, or a vector; one that was there at the last call is known."""
+        place = self.place("invariants", k)
+        if place is None:
+            return
+        v = self.loop.program.invariants[k]
+        held = f"held[{self.held}]"
+        self.held += 1
+        self.add(f"if {name} is not {held}:")
+        if v in self.loop.layout.views:  # read row by row
+            self.add(
+                f"    {held} = a = {name} if {name}.flags.c_contiguous else side_by_side({name})",
+                f"    n[{place}] = id(a)",
+            )
+        else:
+            size = self.loop.dtype.itemsize
+            first, second = (self.place("invariants", k, axis) for axis in "01")
+            self.add(
+                f"    {held} = {name}",
+                f"    n[{place}] = id({name})",
+                f"    n[{first}], n[{second}] = (s // {size} for s in {name}.strides)",
+            )
+
+    def begin(self) -> None:
+        """A workspace that is nobody else's, until it is given back."""
+        if self.loop.one_thread:
+            self.names["idle"] = self.loop.idle
+            self.add("try: W = idle.pop()", "except IndexError: W = take()")
+        else:
+            self.add("W = take()")
+        self.add("n, held = W.numbers, W.held")
+
+    def launch(self, sums: Sequence[str] = (), products: Sequence[str] = ()) -> None:
+        if self.loop.one_thread:
+            self.add("call(W.address)", *(["idle.append(W)"] if self.loop.is_small else []))
+        else:
+            self.add(f"launch(W, [{', '.join(sums)}], [{', '.join(products)}])", "give(W)")
+
+    def function(self, header: str) -> tuple[str, Callable[..., Any]]:
+        self.loop.configure(self.held, self.fixed, self.unread)
+        return self.source.function(header, self.lines)
+
+
+def _rows_together(a: Array) -> Array:
+    """(T, ...) with what belongs to one step side by side; any stride over time will do."""
+    if a.shape[0] == 0 or a[0].flags.c_contiguous:
+        return a
+    return np.ascontiguousarray(a)

@@ -1,0 +1,127 @@
+"""A step recorded once, on stand-ins for the carry and x_t; what it must not do while it is.
+
+Such a step stands for all steps: a value of its own it has none, and it must record the same
+whenever it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..context import fresh_context
+from ..errors import GraphError
+from ..sweep import toposort
+from ..tensor import Array, Op, Tensor, _describe, next_number, record
+from ..threads import one_blas_thread
+from .graph import Graph, fingerprint
+from .trace import graph_of
+
+__all__ = ["FlatStep", "Traced", "check_repeatable", "drawn", "trace_step"]
+
+FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+"""(carries, x_t) -> (carries, y_t), in flat lists."""
+
+
+class Traced(NamedTuple):
+    """A step recorded once."""
+
+    graph: Graph  # inputs: carries, xs, what is drawn per step, captured
+    captured: list[Tensor]
+    draws: list[Callable[[], Array]]  # how to draw
+    ends: list[Tensor]  # the outputs, with the history that the graph was read from
+
+
+def trace_step(
+    step: FlatStep,
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+) -> Traced:
+    """Record the step once, on stand-ins for the carry and x_t."""
+    before = [_stand_in(t._data, t.name) for t in states]
+    x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
+    since = next_number()
+    tracer = _Tracer(since, [*before, *x_t])
+    with fresh_context(tracer), one_blas_thread():
+        new, ys = step(before, x_t)
+    ends = [*new, *ys]
+    graph, captured = graph_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
+    return Traced(graph, captured, tracer.draws, ends)
+
+
+def check_repeatable(once: Traced, again: Traced) -> None:
+    """Raise GraphError if the step, called a second time, did something else."""
+    if fingerprint(once.graph) != fingerprint(again.graph):
+        ops = [" ".join(i.op.name for i in part.graph.instructions) for part in (once, again)]
+        raise GraphError(
+            f"scan: step records other ops or numbers when it is called again: {ops[0]}; then "
+            f"{ops[1]}. {_WHY_REPEATABLE}"
+        )
+    for t, other in zip(once.captured, again.captured, strict=True):
+        if t is not other and not np.array_equal(t._data, other._data, equal_nan=True):
+            nodes = toposort(once.ends)
+            reader = next((n for n in nodes if any(x is t for x in n.inputs)), None)
+            place = "" if reader is None else f", read by {reader.op.name} ({reader.where}),"
+            raise GraphError(
+                f"scan: {_describe(t)}{place} has other values when step is called again. "
+                f"{_WHY_REPEATABLE}"
+            )
+
+
+_WHY_REPEATABLE = (
+    "A compiled step is recorded once and stands for all: give random numbers as xs, use dropout, "
+    "or pass unroll=True"
+)
+
+
+def drawn(draws: Sequence[Callable[[], Array]], count: int) -> list[Tensor]:
+    """All steps' random inputs, (T, ...) each, drawn in the order in which an unrolled run does."""
+    steps = [[draw() for draw in draws] for _ in range(count)]
+    return [Tensor(np.stack(column)) for column in zip(*steps, strict=True)]
+
+
+class _Tracer:
+    """Refuses to hand out a value that stands for every step's; collects what is drawn per step."""
+
+    def __init__(self, since: int, placeholders: Sequence[Tensor]) -> None:
+        self.since = since
+        self.placeholders = {id(t) for t in placeholders}
+        self.drawn_inputs: list[Tensor] = []
+        self.draws: list[Callable[[], Array]] = []
+
+    def detached(self, t: Tensor) -> Tensor:
+        made = record(_DETACH, (t,))
+        return made if t.name is None else made.named(t.name)
+
+    def drawn(self, draw: Callable[[], Array], like: Tensor) -> Tensor:
+        made = Tensor(np.ones(like.shape, like.dtype))
+        self.drawn_inputs.append(made)
+        self.draws.append(draw)
+        self.placeholders.add(id(made))
+        return made
+
+    def check_concrete(self, t: Tensor) -> None:
+        stack = [t]
+        seen: set[int] = set()
+        while stack:
+            now = stack.pop()
+            if id(now) in self.placeholders:
+                raise GraphError(
+                    f"scan: {_describe(t)} depends on the carry or on x_t, and has no value of its "
+                    "own while the step is compiled: no float(), bool(), comparison, .numpy() or "
+                    ".data on it inside step, nor no_grad, nor grad without create_graph. Use "
+                    "where, maximum, relu or detach, or pass unroll=True"
+                )
+            if now.node is not None and now.node.seq >= self.since and id(now.node) not in seen:
+                seen.add(id(now.node))
+                stack.extend(now.node.inputs)
+
+
+def _stand_in(data: Any, name: str | None) -> Tensor:
+    array = np.asarray(data)
+    return Tensor(array, requires_grad=array.dtype.kind == "f", name=name)
+
+
+_DETACH = Op("detach", "detach", r"{0}", lambda a: a)
