@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run(document: Path, names: dict[str, Any]) -> Iterator[tuple[str, str, str]]
     """
     found = blocks(document)
     names.setdefault("__name__", "document")
-    for (language, code), (after, promised) in zip(found, [*found[1:], ("", "")], strict=True):
+    for (language, code), (after, promised) in pairwise([*found, ("", "")]):
         if language != "python":
             continue
         printed = io.StringIO()

@@ -112,7 +112,7 @@ def test_a_number_that_somebody_overwrites_is_told_from_what_it_was(backend):
 
 def test_the_plans_kept_are_limited(backend, monkeypatch):
     monkeypatch.setattr(plans, "_plans", type(plans._plans)())
-    monkeypatch.setattr(plans, "_MOST_PLANS", 3)
+    monkeypatch.setattr(plans, "_MOST", 3)
     for steps in range(1, 6):
         tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=steps, backend=backend)
     assert [key[3] for key in plans._plans] == [3, 4, 5]
