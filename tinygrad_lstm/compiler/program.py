@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..tensor import Array
@@ -38,6 +38,26 @@ class Program:
     def specs(self, values: tuple[int, ...]) -> list[Spec]:
         """Shape and dtype of several values."""
         return [self.graph.spec(v) for v in values]
+
+    def rewritten(self, change: Callable[[Graph], Graph]) -> Program:
+        """With another graph that gives the same values, perhaps by other numbers."""
+        made = self.graph.producers()
+        lists = (self.carry_out, self.stacks, self.sums, *self.products, self.graph.outputs)
+        wanted = tuple(dict.fromkeys(v for values in lists for v in values if v in made))
+        graph = change(replace(self.graph, outputs=wanted))
+        number = dict(zip(wanted, graph.outputs, strict=True))
+
+        def renamed(values: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(number.get(v, v) for v in values)
+
+        return replace(
+            self,
+            graph=replace(graph, outputs=renamed(self.graph.outputs)),
+            carry_out=renamed(self.carry_out),
+            stacks=renamed(self.stacks),
+            sums=renamed(self.sums),
+            products=tuple((number.get(a, a), number.get(b, b)) for a, b in self.products),
+        )
 
 
 class Outcome(NamedTuple):

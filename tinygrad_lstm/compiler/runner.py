@@ -14,8 +14,8 @@ import numpy as np
 from ..tensor import Array
 from . import numpy_backend
 from .graph import Spec
+from .once import run_once
 from .program import Loop
-from .source import run_once
 
 if TYPE_CHECKING:
     from .plan import Plan
