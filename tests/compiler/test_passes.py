@@ -564,7 +564,8 @@ def test_a_plan_without_gradients_keeps_only_states_and_outputs():
 
 def test_the_loop_is_a_function_that_can_be_read():
     source, function = write(plan_of("rnn", NUMPY).forward)
-    assert source.startswith("def run(T, C, Z, V, S, A):") and "for a in range(0, T, K):" in source
+    assert source.startswith("def run(T, spans, C, Z, V, S, A):")
+    assert "for first, end in spans:" in source
     known = function.__globals__.values()
     assert any(f is np.tanh for f in known) and any(f is np.matmul for f in known)
 

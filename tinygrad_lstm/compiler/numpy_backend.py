@@ -5,7 +5,7 @@ The source of one Python function is written for a program and compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,43 +13,68 @@ import numpy as np
 from ..tensor import Array
 from . import memory
 from .numpy_source import write
-from .program import Loop, Outcome, Program
+from .program import Outcome, Program
 from .regroup import known_first
 
-__all__ = ["build"]
+__all__ = ["NumpyLoop", "Spans"]
+
+Spans = Callable[[Sequence[Array]], Iterable[tuple[int, int]]]
+"""From a loop's stacks, which it then fills, to the spans of steps to run, in order."""
 
 
-def build(program: Program) -> Loop:
-    """The program as a Python function.
+class NumpyLoop:
+    """A program as a Python function.
 
-    What is multiplied over time is kept, and multiplied at the end in one go.
+    What is multiplied over time is kept, and multiplied at the end in one go. small: of how many
+    multiplications products are best, in a loop on one thread.
     """
-    program = known_first(program)
-    known = {*program.timed, *program.stacks}
-    factors = dict.fromkeys(v for pair in program.products for v in pair if v not in known)
-    kept = replace(program, stacks=(*program.stacks, *factors))
-    _, run = write(kept)
 
-    def loop(
-        steps: int, carried: Sequence[Array], timed: Sequence[Array], invariants: Sequence[Array]
+    def __init__(self, program: Program, small: int = 0) -> None:
+        self.program = known_first(program)
+        known = {*self.program.timed, *self.program.stacks}
+        pairs = self.program.products
+        factors = dict.fromkeys(v for pair in pairs for v in pair if v not in known)
+        kept = replace(self.program, stacks=(*self.program.stacks, *factors))
+        self._kept = kept
+        _, self._run = write(kept, small)
+        place = {v: (0, k) for k, v in enumerate(kept.timed)}
+        place |= {v: (1, k) for k, v in enumerate(kept.stacks)}
+        self._pairs = [(place[left], place[right]) for left, right in pairs]
+
+    def __call__(
+        self,
+        steps: int,
+        carried: Sequence[Array],
+        timed: Sequence[Array],
+        invariants: Sequence[Array],
+        spans: Spans | None = None,
     ) -> Outcome:
+        """timed: arrays (T, ...). spans: by default all steps at once; with them no products."""
+        program = self.program
         stacks: list[Array] = []
-        for k, (shape, dtype) in enumerate(kept.specs(kept.stacks)):
+        for k, (shape, dtype) in enumerate(program.specs(self._kept.stacks)):
             stacks.append(memory.array((steps + (k < program.history), *shape), dtype))
         initial = list(carried)
         for k in range(program.history):
             stacks[k][0] = carried[k]
             initial[k] = stacks[k][0, ...]
         sums = [np.zeros(shape, dtype) for shape, dtype in program.specs(program.sums)]
+        parts = [(0, steps)] if spans is None else spans(stacks)
         with np.errstate(over="ignore"):  # of a sigmoid far out
-            finals = run(steps, initial, timed, invariants, stacks, sums)
-        over_time = dict(zip(program.timed, timed, strict=True))
-        over_time |= dict(zip(kept.stacks, stacks, strict=True))
-        products = [_product(over_time[a], over_time[b]) for a, b in program.products]
+            finals = self._run(steps, parts, initial, timed, invariants, stacks, sums)
         finals = [np.array(a) for a in finals]  # no view: it would keep all
+        products = self.products(timed, stacks, 0, steps) if spans is None else []
         return Outcome(finals, stacks[: len(program.stacks)], sums, products)
 
-    return loop
+    def products(
+        self, timed: Sequence[Array], stacks: Sequence[Array], first: int, end: int
+    ) -> list[Array]:
+        """The program's products over time, of some of the steps."""
+        lists = (timed, stacks)
+        return [
+            _product(lists[a][k][first:end], lists[b][n][first:end])
+            for (a, k), (b, n) in self._pairs
+        ]
 
 
 def _product(left: Array, right: Array) -> Array:

@@ -21,7 +21,9 @@ from .reuse import Slots, roots_of, slots_of
 from .source import Called, Source
 from .tidy import is_view
 
-__all__ = ["write"]
+__all__ = ["rows_of_a_product", "write"]
+
+_FEWEST_ROWS = 4  # of a product that is still fast
 
 
 def _rows(a: Array) -> Iterable[Array]:
@@ -29,13 +31,22 @@ def _rows(a: Array) -> Iterable[Array]:
     return a if a.ndim > 1 else [a[t, ...] for t in range(len(a))]
 
 
-def write(program: Program) -> tuple[str, Callable[..., Any]]:
+def write(program: Program, small: int = 0) -> tuple[str, Callable[..., Any]]:
     """The function's source, and the function.
 
-    It is called with the number of steps, the carries, then lists of arrays: timed, invariants,
-    stacks and sums. It fills the stacks, adds to the sums and returns the last carries.
+    It is called with the number of steps, the spans of them (first, end) to run one after the
+    other, the carries, then lists of arrays: timed, invariants, stacks and sums. It fills the
+    stacks, adds to the sums and returns the last carries. Larger products are done in several of up
+    to `small` multiplications, where that is possible.
     """
-    return _Writer(program).write()
+    return _Writer(program, small).write()
+
+
+def rows_of_a_product(rows: int, inner: int, columns: int, small: int) -> int:
+    """How many rows at a time make products of at most `small` multiplications; 0 if too few."""
+    most = small // max(1, inner * columns)
+    found = next((n for n in range(min(most, rows), 0, -1) if rows % n == 0), 0)
+    return found if found == rows or found >= _FEWEST_ROWS else 0
 
 
 class _Writer:
@@ -45,8 +56,8 @@ class _Writer:
     the memory that it is written into.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, small: int) -> None:
+        self.program, self.small = program, small
         self.graph = program.graph
         self.source = Source(self.graph)
         self.names = self.source.names
@@ -64,6 +75,9 @@ class _Writer:
         inside = [i for i in self.graph.instructions if i.out not in self.ahead]
         self.loop = [i for i in inside if i.out in moving or i.out in self.stack_of]
         self.fixed = [i for i in inside if i.out not in moving and i.out not in self.stack_of]
+        p = self.program
+        self.read_inside = {v for i in (*self.loop, *self.ahead.values()) for v in i.inputs}
+        self.read_inside.update((*p.carry_out, *p.sums))
         self.placed: dict[int, tuple[int, slice]] = {}  # value -> its part of a concatenation
         self._place()
         self.wholes = {whole for whole, _ in self.placed.values()}
@@ -83,19 +97,20 @@ class _Writer:
             self.block.append(f"w{v} = Z{k}[a:b]")
         self._write_ahead()
         self._write_loop()
-        return self.source.function("T, C, Z, V, S, A", self._lines())
+        return self.source.function("T, spans, C, Z, V, S, A", self._lines())
 
     def _lines(self) -> list[str]:
         p = self.program
-        blocks = ["for a in range(0, T, K):", "    b = min(a + K, T)"]
+        blocks = ["for a in range(first, end, K):", "    b = min(a + K, end)"]
         if p.backwards:
-            blocks = ["for b in range(T, 0, -K):", "    a = max(0, b - K)"]
+            blocks = ["for b in range(end, first, -K):", "    a = max(first, b - K)"]
+        inside = [*self.block, self._over_rows()]
+        inside += [f"    {line}" for line in [*self.step, *self.swaps] or ["pass"]]
         return [
             *self.head,
-            *blocks,
-            *(f"    {line}" for line in self.block),
-            f"    {self._over_rows()}",
-            *(f"        {line}" for line in [*self.step, *self.swaps] or ["pass"]),
+            "for first, end in spans:",
+            *(f"    {line}" for line in blocks),
+            *(f"        {line}" for line in inside),
             f"return [{', '.join(f'v{v}' for v in p.carried)}]",
         ]
 
@@ -117,8 +132,10 @@ class _Writer:
 
     def _once(self, i: Instruction) -> None:
         """An instruction that does not change from step to step; matrices laid out for speed."""
-        call = self.source.call(i, i.op.forward)
-        self.head.append(f"v{i.out} = np.asarray({call}, order='C')")
+        result = self.source.forward(i)
+        if i.out in self.read_inside or not self.graph.spec(i.out).shape:
+            result = f"np.asarray({result}, order='C')"
+        self.head.append(f"v{i.out} = {result}")
         self.level[i.out] = "head"
 
     # -- where results go ---------------------------------------------------------------------
@@ -263,7 +280,7 @@ class _Writer:
             else:
                 self._target(i.out)
                 self._at_step(i.inputs, i.out)
-                self.step += self._calls(i, self._in_step)
+                self.step += self._in_parts(i) or self._calls(i, self._in_step)
         for k, v in enumerate(p.sums):
             self._at_step([v])
             self.step.append(f"np.add(A{k}, v{v}, A{k})")
@@ -272,6 +289,19 @@ class _Writer:
         self._at_step(p.carry_out)
         if left != right:
             self.step.append(f"{left} = {right}")
+
+    def _in_parts(self, i: Instruction) -> list[str]:
+        """A product of two matrices as several of fewer rows; nothing if that does not help."""
+        shapes = [self.graph.spec(v).shape for v in i.inputs]
+        if not self.small or i.op.name != "matmul" or any(len(shape) != 2 for shape in shapes):
+            return []
+        left, right = shapes
+        rows = rows_of_a_product(left[0], left[1], right[1], self.small)
+        if rows in (0, left[0]):
+            return []
+        self.names["matmul"] = np.matmul
+        a, out = (f"v{v}.reshape({left[0] // rows}, {rows}, -1)" for v in (i.inputs[0], i.out))
+        return [f"matmul({a}, v{i.inputs[1]}, {out})"]
 
     def _in_step(self, value: int) -> str:
         return f"v{value}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..tensor import Array
 from .graph import Graph, Spec
 
-__all__ = ["Loop", "Outcome", "Program"]
+__all__ = ["Outcome", "Program"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,3 @@ class Outcome(NamedTuple):
     stacks: list[Array]
     sums: list[Array]
     products: list[Array]
-
-
-Loop = Callable[[int, Sequence[Array], Sequence[Array], Sequence[Array]], Outcome]
-"""A program that runs: (steps, carried, timed (T, ...), invariants) -> Outcome."""
