@@ -36,7 +36,24 @@ def sigmoid_into(a: Array, out: Array) -> Array:
 
 def matmul(a: Array, b: Array) -> Array:
     """a @ b; `dot` is the same product of two matrices with half the overhead."""
-    return a.dot(b) if a.ndim == 2 and b.ndim == 2 else np.matmul(a, b)
+    if b.ndim == 2 and a.ndim == 2:
+        return a.dot(b)
+    if b.ndim == 2 and _is_one_matrix(a):
+        return a.reshape(-1, a.shape[-1]).dot(b).reshape(*a.shape[:-1], b.shape[1])
+    return np.matmul(a, b)
+
+
+def matmul_into(a: Array, b: Array, out: Array) -> None:
+    """`matmul`, written into an array."""
+    if b.ndim == 2 and _is_one_matrix(a) and _is_one_matrix(out):
+        np.matmul(a.reshape(-1, a.shape[-1]), b, out.reshape(-1, out.shape[-1]))
+    else:
+        np.matmul(a, b, out)
+
+
+def _is_one_matrix(a: Array) -> bool:
+    """Whether several matrices lie such that one product does for a product of each."""
+    return a.ndim > 2 and a.flags.c_contiguous and a.size > 0
 
 
 def relu(a: Array) -> Array:

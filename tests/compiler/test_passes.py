@@ -16,7 +16,7 @@ from tinygrad_lstm.compiler.backends import Backend, backend_named
 from tinygrad_lstm.compiler.differentiate import differentiate
 from tinygrad_lstm.compiler.graph import Graph, Instruction, in_order
 from tinygrad_lstm.compiler.merge import merge_products, merge_slices
-from tinygrad_lstm.compiler.numpy_backend import function_of
+from tinygrad_lstm.compiler.numpy_source import write
 from tinygrad_lstm.compiler.partition import partition
 from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.compiler.reassociate import reassociate
@@ -563,8 +563,9 @@ def test_a_plan_without_gradients_keeps_only_states_and_outputs():
 
 
 def test_the_loop_is_a_function_that_can_be_read():
-    source, function = function_of(plan_of("rnn", NUMPY).forward)
-    assert source.startswith("def run(T, C, Z, V, S, A):") and "for t in range(T):" in source
+    source, function = write(plan_of("rnn", NUMPY).forward)
+    assert source.startswith("def run(T, spans, C, Z, V, S, A):")
+    assert "for first, end in spans:" in source
     known = function.__globals__.values()
     assert any(f is np.tanh for f in known) and any(f is np.matmul for f in known)
 

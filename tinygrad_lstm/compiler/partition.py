@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..ops import OPS
 from .graph import Graph, Instruction, Spec
 
-__all__ = ["Parts", "partition"]
+__all__ = ["Parts", "for_all_steps", "partition"]
 
 
 class Parts(NamedTuple):
@@ -53,7 +53,7 @@ def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool =
             before.append(i)
             ahead.add(i.out)
         else:
-            attrs = _over_time(i, graph, timed, steps)
+            attrs = for_all_steps(i, graph, timed, steps)
             if attrs is None or not (over_time or _reads_integers(i, graph)):
                 loop.append(i)
             else:
@@ -119,7 +119,7 @@ def _with_time(spec: Spec, steps: int) -> Spec:
 _REDUCTIONS = frozenset(("sum", "mean", "var", "max", "min", "logsumexp", "softmax", "log_softmax"))
 
 
-def _over_time(
+def for_all_steps(
     i: Instruction, graph: Graph, timed: set[int], steps: int
 ) -> Mapping[str, Any] | None:
     """The attributes that make the op treat all steps at once; None where it has no such form."""

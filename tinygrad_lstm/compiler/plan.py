@@ -80,7 +80,7 @@ class Plan:
         self.rows = rows
         self.needing = tuple(needing)
         self.steps = steps
-        self.carries = carries
+        self.carries, self.xs = carries, xs
         self.inputs = len(graph.inputs)
         traced = _own_outputs(graph, carries)
         varying = traced.depending_on(traced.inputs[: carries + xs])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..tensor import Array
 from .graph import Graph, Spec
 
-__all__ = ["Loop", "Outcome", "Program"]
+__all__ = ["Outcome", "Program"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,26 @@ class Program:
         """Shape and dtype of several values."""
         return [self.graph.spec(v) for v in values]
 
+    def rewritten(self, change: Callable[[Graph], Graph]) -> Program:
+        """With another graph that gives the same values, perhaps by other numbers."""
+        made = self.graph.producers()
+        lists = (self.carry_out, self.stacks, self.sums, *self.products, self.graph.outputs)
+        wanted = tuple(dict.fromkeys(v for values in lists for v in values if v in made))
+        graph = change(replace(self.graph, outputs=wanted))
+        number = dict(zip(wanted, graph.outputs, strict=True))
+
+        def renamed(values: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(number.get(v, v) for v in values)
+
+        return replace(
+            self,
+            graph=replace(graph, outputs=renamed(self.graph.outputs)),
+            carry_out=renamed(self.carry_out),
+            stacks=renamed(self.stacks),
+            sums=renamed(self.sums),
+            products=tuple((number.get(a, a), number.get(b, b)) for a, b in self.products),
+        )
+
 
 class Outcome(NamedTuple):
     """What a loop leaves: the last carries, then one array for each of a program's lists.
@@ -50,7 +70,3 @@ class Outcome(NamedTuple):
     stacks: list[Array]
     sums: list[Array]
     products: list[Array]
-
-
-Loop = Callable[[int, Sequence[Array], Sequence[Array], Sequence[Array]], Outcome]
-"""A program that runs: (steps, carried, timed (T, ...), invariants) -> Outcome."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ..tensor import Array
-from . import numpy_backend
 from .graph import Spec
-from .program import Loop
-from .source import run_once
+from .numpy_backend import NumpyLoop
+from .once import run_once
+from .overlap import after_of, before_of, helpers_now
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -25,6 +25,9 @@ __all__ = ["Runner", "Saved", "refuse_pull"]
 Terms = tuple[tuple[int, int], ...]
 """Arrays to be added up, each by its list, of those below, and its position there."""
 _TIMED, _STACKS, _SUMS, _PRODUCTS = range(4)
+
+Seed = tuple[Terms, bool, Spec]
+"""A cotangent of the loop's inputs: its terms, whether it is to be copied, what if no term."""
 
 
 @dataclass(slots=True)
@@ -41,11 +44,13 @@ class Runner:
 
     def __init__(self, plan: Plan) -> None:
         self.steps, self.carries, self.rows = plan.steps, plan.carries, plan.rows
-        self.loop: Loop = numpy_backend.build(plan.forward)
+        self.loop = NumpyLoop(plan.forward)
         parts, program = plan.parts, plan.forward
         derived = plan.before_backward
         late = () if derived is None else derived.reads
-        self._ahead = run_once(parts.before, (parts.timed, parts.invariants, late))
+        results = (parts.timed, parts.invariants, late)
+        self._ahead = run_once(parts.before, results)
+        self._beside = before_of(plan, results)
         place = {v: (k, k < program.history) for k, v in enumerate(program.stacks)}
         self._ys = [place[v] for v in program.graph.outputs[self.carries :]]
         self._pull: Callable[..., list[Array | None]] | None = None
@@ -70,8 +75,14 @@ class Runner:
 
     def run(self, arrays: Sequence[Array]) -> tuple[list[Array], Saved | None]:
         """See `backends.Runner`."""
-        timed, invariants, late = self._ahead(arrays[self.carries :])
-        outputs, stacks, _, _ = self.loop(self.steps, arrays[: self.carries], timed, invariants)
+        carried, given = arrays[: self.carries], arrays[self.carries :]
+        helpers = 0 if self._beside is None else helpers_now()
+        if self._beside is not None and helpers:
+            timed, invariants, late, outcome = self._beside.run(carried, given, helpers)
+        else:
+            timed, invariants, late = self._ahead(given)
+            outcome = self.loop(self.steps, carried, timed, invariants)
+        outputs, stacks = outcome.finals, outcome.stacks
         if self.rows:
             outputs[:] = [a[np.newaxis] for a in outputs]
         for k, history in self._ys:
@@ -94,7 +105,7 @@ class Runner:
 
     def _prepare_pull(self, plan: Plan) -> None:
         loop, derived = plan.parts.loop, plan.before_backward
-        self._back = numpy_backend.build(plan.backward)
+        self._back = NumpyLoop(plan.backward)
         zeros = [np.zeros(*loop.spec(v)) for v in loop.outputs]
         self._zeros = zeros[: self.carries]
         self._seeded = [  # over time in the memory of one step
@@ -106,7 +117,7 @@ class Runner:
         if derived is None:
             return
         seeds = [plan.parts.before.outputs[k] for k in derived.seeded]
-        self._seeds: list[tuple[Terms, bool, Spec]] = []  # is it to be copied; what if no term
+        self._seeds: list[Seed] = []
         taken: set[tuple[int, int]] = set()
         for v in seeds:
             terms = _terms(plan, v)
@@ -116,13 +127,20 @@ class Runner:
         self._late = run_once(derived.graph, (derived.graph.outputs,), apart=True)
         position = {v: k for k, v in enumerate(plan.parts.before.inputs)}
         self._found = [self.carries + position[plan.wanted_before[k]] for k in derived.reached]
+        self._beside_back = after_of(plan)
+        self._last = [
+            entry for v, entry in zip(seeds, self._seeds, strict=True) if v in plan.parts.invariants
+        ]
         self._pull = self._pull_all
 
     def pull(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
         """See `backends.Runner`."""
         return refuse_pull() if self._pull is None else self._pull(saved, cotangents)
 
-    def _loop(self, saved: Saved, cotangents: Sequence[Array | None]) -> Any:
+    def _given(
+        self, saved: Saved, cotangents: Sequence[Array | None]
+    ) -> tuple[list[Array], list[Array]]:
+        """What the loop starts with, and what it reads over time."""
         carried = [
             zero if given is None else given.reshape(zero.shape)
             for given, zero in zip(cotangents, self._zeros, strict=False)
@@ -131,33 +149,42 @@ class Runner:
         for k, zero in self._seeded:
             given = cotangents[k]
             timed.append(zero if given is None else given)
-        timed += saved.timed
-        return timed, self._back(self.steps, carried, timed, saved.invariants)
+        return carried, timed + saved.timed
 
-    def _pull_loop(
-        self, saved: Saved, cotangents: Sequence[Array | None]
-    ) -> list[Array | None]:
+    def _pull_loop(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
         """No gradient is wanted but the carries'."""
-        _, (finals, _, _, _) = self._loop(saved, cotangents)
+        carried, timed = self._given(saved, cotangents)
+        finals, _, _, _ = self._back(self.steps, carried, timed, saved.invariants)
         return [*finals, *[None] * (self._answers - self.carries)]
 
     def _pull_all(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
-        timed, (finals, *lists) = self._loop(saved, cotangents)
-        lists = (timed, *lists)
-        seeds: list[Array] = []
-        for terms, again, spec in self._seeds:
-            if len(terms) == 1:
-                ((group, k),) = terms
-                seeds.append(np.array(lists[group][k]) if again else lists[group][k])
-            elif terms:
-                seeds.append(np.sum([lists[group][k] for group, k in terms], axis=0))
-            else:
-                seeds.append(np.zeros(*spec))
-        (found,) = self._late([*seeds, *saved.before])
+        carried, timed = self._given(saved, cotangents)
+        helpers = 0 if self._beside_back is None else helpers_now()
+        if self._beside_back is not None and helpers:
+            (finals, *lists), rest = self._beside_back.run(
+                carried, timed, saved.invariants, saved.before, helpers
+            )
+            (found,) = rest(self._sums((timed, *lists), self._last))
+        else:
+            finals, *lists = self._back(self.steps, carried, timed, saved.invariants)
+            (found,) = self._late([*self._sums((timed, *lists), self._seeds), *saved.before])
         answers = [*finals, *[None] * (self._answers - self.carries)]
         for k, array in zip(self._found, found, strict=True):
             answers[k] = array
         return answers
+
+    def _sums(self, lists: Sequence[Sequence[Array]], seeds: Sequence[Seed]) -> list[Array]:
+        """The cotangents of what the loop reads."""
+        found: list[Array] = []
+        for terms, again, spec in seeds:
+            if len(terms) == 1:
+                ((group, k),) = terms
+                found.append(np.array(lists[group][k]) if again else lists[group][k])
+            elif terms:
+                found.append(np.sum([lists[group][k] for group, k in terms], axis=0))
+            else:
+                found.append(np.zeros(*spec))
+        return found
 
 
 def refuse_pull(*given: Any) -> NoReturn:

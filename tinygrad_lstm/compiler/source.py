@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Array
 from .graph import Graph, Instruction
 from .tidy import is_view
 
-__all__ = ["Source", "run_once"]
+__all__ = ["Called", "Source"]
+
+Called = Callable[[int], str]
+"""What a value is called."""
+
+
+def _called(value: int) -> str:
+    return f"v{value}"
 
 
 class Source:
@@ -23,10 +29,12 @@ class Source:
         for value, array in graph.constants.items():
             self.names[f"v{value}"] = array
 
-    def call(self, i: Instruction, function: Callable[..., Any], *more: str) -> str:
-        """`function(inputs, more, attributes)`."""
+    def call(
+        self, i: Instruction, function: Callable[..., Any], *more: str, called: Called = _called
+    ) -> str:
+        """`function(inputs, more, attributes)`; called: the names of the inputs."""
         self.names[f"f{i.out}"] = function
-        arguments = [*(f"v{v}" for v in i.inputs), *more]
+        arguments = [*map(called, i.inputs), *more]
         if i.attrs:
             self.names[f"k{i.out}"] = dict(i.attrs)
             arguments.append(f"**k{i.out}")
@@ -36,15 +44,15 @@ class Source:
         """The instruction's result: a view where it is one, else an array of its own."""
         return self.view(i) if is_view(i) else self.call(i, i.op.forward)
 
-    def view(self, i: Instruction) -> str:
+    def view(self, i: Instruction, called: Called = _called) -> str:
         """An index, a reshape or a transpose, without the way through a function."""
-        (source,) = i.inputs
+        source = called(i.inputs[0])
         if i.op.name == "getitem":
             self.names[f"k{i.out}"] = i.attrs["index"]
-            return f"v{source}[k{i.out}]"
+            return f"{source}[k{i.out}]"
         if i.op.name == "reshape":
-            return f"v{source}.reshape({i.attrs['shape']})"
-        return f"v{source}.transpose({i.attrs['axes']})"
+            return f"{source}.reshape({i.attrs['shape']})"
+        return f"{source}.transpose({i.attrs['axes']})"
 
     def line(self, i: Instruction) -> str:
         """The instruction run once: its result under its name."""
@@ -73,20 +81,3 @@ class Source:
         namespace = dict(self.names)
         exec(compile(text, "<compiled scan>", "exec"), namespace)
         return text, namespace["run"]
-
-
-def run_once(
-    graph: Graph, results: Sequence[Sequence[int]], *, apart: bool = False
-) -> Callable[[Sequence[Array]], tuple[list[Array], ...]]:
-    """A function from the graph's inputs to the values asked for, a list for each list of them.
-
-    apart: no two results of a list may share memory.
-    """
-    source = Source(graph)
-    inputs = "".join(f"v{v}, " for v in graph.inputs)
-    body = [f"{inputs}= arrays"] if inputs else []
-    body += map(source.line, graph.instructions)
-    lists = [source.apart(values) if apart else [f"v{v}" for v in values] for values in results]
-    text = "".join(f"[{', '.join(names)}], " for names in lists)
-    body.append(f"return ({text})")
-    return source.function("arrays", body)[1]

@@ -15,10 +15,10 @@ import numpy as np
 from ...tensor import Array
 from .. import memory
 from ..backends import NotNative
+from ..pool import allowed_threads, run_all
 from ..program import Program
 from .emit import FUNCTIONS, HEAD, NUMBERS_AT, Kernel
 from .layout import layout_of
-from .pool import allowed_threads, run_all
 from .schedule import Product
 from .target import load, machine
 

@@ -1,4 +1,4 @@
-"""The threads that run native loops: as many as the user lets BLAS have, asleep when idle."""
+"""The threads that run loops: as many as the user lets BLAS have, asleep when idle."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from ...threads import blas_threads_now
+from ..threads import blas_threads_now
 
-__all__ = ["allowed_threads", "run_all"]
+__all__ = ["allowed_threads", "on_others", "run_all"]
 
-_tasks: SimpleQueue[tuple[Callable[[Any], None], Any, Any]] = SimpleQueue()
+_tasks: SimpleQueue[tuple[Callable[[Any], Any], Any, Any]] = SimpleQueue()
 _started = 0
 _lock = Lock()
 
@@ -52,6 +52,13 @@ def run_all(function: Callable[[Any], None], arguments: Sequence[Any]) -> None:
         done.acquire()
 
 
+def on_others(function: Callable[[], None], count: int) -> None:
+    """Let `count` other threads call the function, as soon as they are free. It must not raise."""
+    _start(count)
+    for _ in range(count):
+        _tasks.put((lambda _: function(), None, None))
+
+
 def _start(count: int) -> None:
     global _started
     if _started >= count:
@@ -68,7 +75,9 @@ def _work() -> None:
         try:
             function(argument)
         finally:
-            done.release()
+            if done is not None:
+                done.release()
+        del function, argument, done  # nothing is kept while waiting
 
 
 def _after_fork() -> None:
