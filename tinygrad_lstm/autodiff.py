@@ -64,16 +64,20 @@ def grad(
             "with requires_grad=True"
         )
     seeds = _seeds(results, grad_outputs, "grad")
-    keys: list[Key] = [t.node or t for t in wanted]
+    keys: list[Key] = []  # filled by a loop, as below: a comprehension is a call, and this is hot
+    for t in wanted:
+        keys.append(t.node or t)
     if not create_graph:
         _check_concrete(results)
     gradients = sweep(results, seeds, keys, create_graph=create_graph)
+    answers: list[Tensor | None] = []
     if len(gradients) < len(keys):  # some lead nowhere, or are the same
         answers = _spread_out(gradients, wanted, keys, allow_unused, create_graph)
     elif create_graph:
-        answers = [gradients[key] for key in keys]
+        answers += map(gradients.__getitem__, keys)
     else:
-        answers = [_wrap(gradients[key], None, False) for key in keys]
+        for key in keys:
+            answers.append(_wrap(gradients[key], None, False))
     return answers[0] if isinstance(inputs, Tensor) else tuple(answers)
 
 
@@ -108,10 +112,14 @@ def backward(
     *,
     create_graph: bool = False,
 ) -> None:
-    """`grad` for all leaves that require one, added to their `.grad`.
+    """Add the gradient of the output to `.grad` of every leaf that requires one.
 
-    With `create_graph`, a leaf's `.grad` refers to the graph and the graph to the leaf: a cycle,
-    until `.grad` is cleared. `grad` makes none.
+    output: a tensor (this is its method too), or a sequence whose sum is meant. gradient: the
+    cotangent, of the output's shape; may be left out for a scalar. create_graph: record the
+    backward pass too, for gradients of gradients. A leaf's `.grad` then refers to the graph and
+    the graph to the leaf: a cycle, until `.grad` is cleared. `grad` makes none.
+    Raises GraphError without a gradient to compute, or without a seed for a non-scalar;
+    ShapeError and DTypeError for a cotangent that does not fit.
     """
     results = _tensors(output, "output")
     seeds = _seeds(results, gradient, "backward")
@@ -119,22 +127,30 @@ def backward(
     gradients = sweep(results, seeds, None, create_graph=create_graph)
     for leaf, found in gradients.items():
         if isinstance(leaf, Tensor):
-            new = found if create_graph else _wrap(found, None, False)
-            if leaf.grad is not None:
-                new = leaf.grad + new if create_graph else _wrap(
-                    np.asarray(leaf.grad._data + new._data), None, False
+            new, present = found if create_graph else _wrap(found, None, False), leaf._grad
+            if present is not None:
+                new = present + new if create_graph else _wrap(
+                    np.asarray(present._data + new._data), None, False
                 )
-            leaf.grad = new
+            leaf._grad = new  # of the leaf's shape and dtype
+
+
+Tensor.backward = backward
 
 
 def _tensors(given: object, argument: str) -> tuple[Tensor, ...]:
     if isinstance(given, Tensor):
         return (given,)
-    if isinstance(given, list | tuple | Sequence) and all([isinstance(t, Tensor) for t in given]):
-        return tuple(given)
+    if isinstance(given, _MANY):
+        for t in given:
+            if not isinstance(t, Tensor):
+                break
+        else:
+            return tuple(given)
     raise TypeError(f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}")
 
 
+_MANY = list, tuple, Sequence  # a union of them would be made anew at each call
 _needs_grad = operator.attrgetter("_requires_grad")
 
 

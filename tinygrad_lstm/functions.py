@@ -567,10 +567,13 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
     return _reduce("logsumexp", _float(x), axis, keepdims)
 
 
+_ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]  # NumPy's arrays have up to 64
+
+
 def _reduce(op: str, x: TensorLike, axis: Axis, keepdims: bool, empty: bool = True) -> Tensor:
     if not isinstance(x, Tensor):
         x = _as_tensor(x)
-    axes = tuple(range(x._data.ndim)) if axis is None else _axes(axis, x, op)
+    axes = _ALL_AXES[x._data.ndim] if axis is None else _axes(axis, x, op)
     if not empty and not builtins.all(x.shape[k] for k in axes):
         raise ShapeError(f"{_call(op, x)}: no elements along axis {axis}")
     return record(OPS[op], (x,), {"axis": axes, "keepdims": bool(keepdims)})

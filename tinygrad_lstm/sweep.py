@@ -164,7 +164,7 @@ def _on_arrays(
     waiting: dict[Key, _Waiting] = {}
     take = gradients.pop
     for node in reversed(order):
-        if node in waiting:
+        if waiting and node in waiting:
             _settle(node, waiting, gradients, owned)
         g = take(node, None)
         if g is None:

@@ -334,17 +334,6 @@ class Tensor:
         leaf._name = self.name
         return leaf
 
-    def backward(self, gradient: TensorLike | None = None, *, create_graph: bool = False) -> None:
-        """Add the gradient of this tensor to `.grad` of every leaf that requires one.
-
-        gradient: the cotangent, of this tensor's shape; may be left out for a scalar.
-        create_graph: record the backward pass too, for gradients of gradients.
-        Raises GraphError without a gradient to compute, or without a seed for a non-scalar.
-        """
-        from .autodiff import backward
-
-        backward(self, gradient, create_graph=create_graph)
-
     # -- Python and NumPy protocols -----------------------------------------------------------
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -453,7 +442,8 @@ class Tensor:
         except viz.PictureTooLargeError as error:
             return {"text/plain": f"{self!r}\n({error})"}
 
-    if TYPE_CHECKING:  # attached by `functions`, which knows the ops
+    if TYPE_CHECKING:  # attached by `autodiff`, and by `functions`, which knows the ops
+        from .autodiff import backward
         from .functions import (
             __abs__,
             __add__,
@@ -627,11 +617,10 @@ def record_parts(
             for given in inputs:
                 context.tracer.check_concrete(given)
         return [_leaf(value, name) for value, name in zip(values, names, strict=True)]
-    frame = _frame(1)
     whole = _new(Node)
     whole.op, whole.inputs, whole.attrs, whole.value, whole.name = op, inputs, attrs, values, None
     whole.context, whole.seq = context, _sequence()
-    whole.place = context.place or (frame.f_code, frame.f_lasti)
+    whole.place = context.place or _RUN
     if context.anomaly:
         check_finite(whole, values)
     needed = True in map(_needs_grad, inputs)
@@ -654,8 +643,8 @@ def record_parts(
     return results
 
 
-_PARTS = record_parts.__code__, 0
-"""The place of every part: the run they are taken out of tells where that was."""
+_RUN, _PARTS = (record_parts.__code__, 0), (record_parts.__code__, 2)
+"""The places of every run and every part: the context's site tells whose call it was."""
 
 
 def constant(value: object, like: Tensor) -> Tensor:
@@ -701,7 +690,7 @@ def as_array(data: object, dtype: object = None) -> Array:
 
 
 def _wrap(data: Array, node: Node | None, requires_grad: bool) -> Tensor:
-    result = Tensor.__new__(Tensor)
+    result = _new(Tensor)
     result._data = data
     result._requires_grad = requires_grad
     result._grad = None

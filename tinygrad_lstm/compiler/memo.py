@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..context import CONTEXT
-from ..tensor import Array, Tensor, record_parts
+from ..tensor import Tensor, record_parts
 from .op import PART, SCAN
 from .recorded import Call, Prepared, call_of, prepared
 from .step import FlatStep
@@ -103,12 +103,7 @@ class Memo:
             self._repeats.clear()
         captured = known[0][len(states) + 1 :]
         self._repeats[_kind(x, backend, recording)] = _Repeat(
-            tuple(states),
-            operator.itemgetter(*self._names),
-            captured,
-            tuple(map(_data, captured)),
-            tuple(map(_needs, captured)),
-            known[1],
+            tuple(states), operator.itemgetter(*self._names), _state(captured), known[1]
         )
 
     def repeat(self, owner: Owner, x: Tensor, backend: str | None) -> list[Tensor] | None:
@@ -120,27 +115,26 @@ class Memo:
             captured = known.take(owner)
         except KeyError:  # it was deleted
             return None
-        if (
-            all(map(operator.is_, captured, known.captured))
-            and all(map(operator.is_, map(_data, captured), known.arrays))
-            and tuple(map(_needs, captured)) == known.needing
-        ):
+        if all(map(operator.is_, _state(captured), known.captured)):
             return record_parts(SCAN, PART, (*known.states, x, *captured), *known.call)
         return None
 
 
 class _Repeat(NamedTuple):
-    """A run from given states on an x of one kind: the tensors besides x, and what they held.
+    """A run from given states on an x of one kind.
 
-    take: the captured ones out of all parameters, by name.
+    take: what the step captured out of all parameters, by name; captured: its state.
     """
 
     states: tuple[Tensor, ...]
     take: Callable[[Owner], tuple[Tensor, ...]]
-    captured: tuple[Tensor, ...]
-    arrays: tuple[Array, ...]
-    needing: tuple[bool, ...]
+    captured: tuple[Any, ...]
     call: Call
+
+
+def _state(captured: Collection[Tensor]) -> tuple[Any, ...]:
+    """The tensors, what they hold, and whether they require gradients: objects to be the same."""
+    return *captured, *map(_data, captured), *map(_needs, captured)
 
 
 def _kind(x: Tensor, backend: str | None, recording: bool) -> Any:

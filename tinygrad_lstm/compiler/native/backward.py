@@ -36,7 +36,7 @@ class BackwardCall(CallWriter):
         super().__init__(NativeLoop(plan.backward, plan.steps, blocks), Source(graph))
 
     def write(self) -> tuple[str, Callable[..., Any]]:
-        plan, program, forward = self.plan, self.plan.backward, self.forward
+        plan, forward = self.plan, self.forward
         saved = {name: f"K{k}" for k, name in enumerate(forward.saved)}
         if saved:
             self.add(f"{', '.join(saved.values())}, = saved")
@@ -46,7 +46,7 @@ class BackwardCall(CallWriter):
         for k in range(plan.carries):
             self._cotangent_of_carry(k)
         for number, name in enumerate(self.blocks):
-            self.tell("blocks", number, f"id({saved[name]})")
+            self.tell("blocks", number, saved[name])
         seeded = len(plan.seeded_outputs)
         for k, output in enumerate(plan.seeded_outputs):
             self._cotangent_over_time(k, output)
@@ -55,9 +55,7 @@ class BackwardCall(CallWriter):
         for k, v in enumerate(plan.invariant_reads):
             self.read_invariant(k, saved[f"v{v}"])
         self._results()
-        sums = [f"T{k}" for k in range(len(program.sums))]
-        products = [f"P{k}" for k in range(len(program.products))]
-        self.launch(sums, products)
+        self.launch()
         answers = [f"F{k}" if k in self._wanted else "None" for k in range(plan.carries)]
         answers += ["None"] * (plan.inputs - plan.carries)
         if self.derived is not None:
@@ -68,22 +66,15 @@ class BackwardCall(CallWriter):
     # -- what the loop reads ------------------------------------------------------------------
 
     def _cotangent_of_carry(self, k: int) -> None:
-        place = self.place("carried", k)
-        if place is None:
+        if not self.asks_for("carried", k):
             return
         spec = self.plan.parts.loop.spec(self.plan.parts.loop.outputs[k])
-        zeros = np.zeros(*spec)
-        self.bound(f"zeros{k}", zeros)  # held
-        together = f"G{k} = np.asarray(G{k})"  # NumPy has numbers for arrays without axes
+        self.add(f"if G{k} is None: G{k} = {self.bound(f'zeros{k}', np.zeros(*spec))}")
         if spec.shape:
-            together = f"if not G{k}.flags.c_contiguous: G{k} = side_by_side(G{k})"
-        self.add(
-            f"if G{k} is None:",
-            f"    n[{place}] = {id(zeros)}",
-            "else:",
-            f"    {together}",
-            f"    n[{place}] = id(G{k})",
-        )
+            self.add(f"elif not G{k}.flags.c_contiguous: G{k} = side_by_side(G{k})")
+        else:  # NumPy has numbers for arrays without axes
+            self.add(f"else: G{k} = np.asarray(G{k})")
+        self.tell("carried", k, f"G{k}")
 
     def _cotangent_over_time(self, k: int, output: int) -> None:
         shape, dtype = self.plan.parts.loop.spec(self.plan.parts.loop.outputs[output])
@@ -105,16 +96,16 @@ class BackwardCall(CallWriter):
         plan, loop = self.plan, self.loop
         self._wanted = {k for k in range(plan.carries) if plan.needing[k]}
         for k in range(plan.carries):
-            place = self.place("finals", k)
-            shape, dtype = plan.parts.loop.spec(plan.parts.loop.inputs[k])
             if k in self._wanted:
+                shape = plan.parts.loop.spec(plan.parts.loop.inputs[k]).shape
                 self.new(f"F{k}", shape)
-                self.tell("finals", k, f"id(F{k})")
-            elif place is not None:
-                self.unread[place] = max(1, math.prod(shape)) * dtype.itemsize
+                self.tell("finals", k, f"F{k}")
+            elif self.asks_for("finals", k):
+                shape, dtype = plan.parts.loop.spec(plan.parts.loop.inputs[k])
+                self.tell("finals", k, self.bound(f"unread{k}", np.empty(shape, dtype)))
         for k, shape in enumerate(loop.stack_shapes):
             self.new(f"S{k}", shape)
-            self.tell("stacks", k, f"id(S{k})")
+            self.tell("stacks", k, f"S{k}")
             self.settle("stacks", k, math.prod(shape[1:]), "time")
         for group, letter, shapes in (
             ("sums", "T", loop.sum_shapes),
@@ -122,7 +113,7 @@ class BackwardCall(CallWriter):
         ):
             for k, shape in enumerate(shapes):
                 self.new(f"{letter}{k}", shape, zeroed=True)
-                self.tell(group, k, f"id({letter}{k})")
+                self.tell(group, k, f"{letter}{k}")
 
     # -- what is left for after it ------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """Lines of Python around one native loop, written for it: numbers told, arrays made, the call.
 
 What takes microseconds in a loop over lists matters here: a small network's kernel takes one. So
-each call is a straight line, which tells native code the ids of arrays and little else.
+each call is a straight line, which tells native code the id of a tuple of arrays and little else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ...tensor import Array
 from .. import memory
 from ..source import Source
+from .emit import HEAD
 from .loop import NativeLoop
 
 __all__ = ["CallWriter"]
@@ -29,7 +30,7 @@ class CallWriter:
         self.names = source.names
         self.lines: list[str] = []
         self.fixed: dict[int, int] = {}
-        self.unread: dict[int, int] = {}
+        self.told: dict[tuple[str, int], str] = {}  # names of arrays, as `Kernel.arrays`
         self.held = 0
         self.names |= {
             "rows_together": _rows_together,
@@ -48,15 +49,17 @@ class CallWriter:
         self.names[name] = value
         return name
 
-    def place(self, group: str, k: int, what: str = "array") -> int | None:
+    def place(self, group: str, k: int, what: str) -> int | None:
         """Where a number stands; None if the loop does not ask for it."""
         return self.loop.places.get((group, k), {}).get(what)
 
-    def tell(self, group: str, k: int, number: str, what: str = "array") -> None:
-        """Let the loop know a number."""
-        place = self.place(group, k, what)
-        if place is not None:
-            self.add(f"n[{place}] = {number}")
+    def asks_for(self, group: str, k: int) -> bool:
+        """Whether the loop reads or writes this array."""
+        return (group, k) in self.loop.kernel.arrays
+
+    def tell(self, group: str, k: int, name: str) -> None:
+        """Let the loop know an array."""
+        self.told[group, k] = name
 
     def new(self, name: str, shape: tuple[int, ...], *, zeroed: bool = False) -> None:
         """An array of the caller's, told to nobody yet."""
@@ -71,8 +74,8 @@ class CallWriter:
 
     def read_over_time(self, k: int, name: str) -> None:
         """(T, ...), in any order of time, but what belongs to one step side by side."""
-        place, time = self.place("timed", k), self.place("timed", k, "time")
-        if place is None or time is None:
+        time = self.place("timed", k, "time")
+        if time is None:
             return
         v = self.loop.program.timed[k]
         shape, dtype = self.loop.layout.graph.spec(v)
@@ -82,12 +85,12 @@ class CallWriter:
             "else:",
             f"    {name} = rows_together({name})",
             f"    n[{time}] = {name}.strides[0] // {dtype.itemsize}",
-            f"n[{place}] = id({name})",
         )
+        self.tell("timed", k, name)
 
     def read_invariant(self, k: int, name: str) -> None:
         """A matrix as it lies, or a vector; one that was there at the last call is known."""
-        place = self.place("invariants", k)
+        place = self.place("invariants", k, "array")
         if place is None:
             return
         v = self.loop.program.invariants[k]
@@ -117,14 +120,17 @@ class CallWriter:
             self.add("W = take()")
         self.add("n, held = W.numbers, W.held")
 
-    def launch(self, sums: Sequence[str] = (), products: Sequence[str] = ()) -> None:
+    def launch(self) -> None:
+        arrays = "".join(f"{self.told[entry]}, " for entry in self.loop.kernel.arrays)
+        self.add(f"told = ({arrays})")
         if self.loop.one_thread:
-            self.add("call(W.address)", *(["idle.append(W)"] if self.loop.is_small else []))
+            self.add(f"n[{HEAD.index('arrays')}] = id(told)", "call(W.address)")
+            self.add(*(["idle.append(W)"] if self.loop.is_small else []))
         else:
-            self.add(f"launch(W, [{', '.join(sums)}], [{', '.join(products)}])", "give(W)")
+            self.add("launch(W, told)", "give(W)")
 
     def function(self, header: str) -> tuple[str, Callable[..., Any]]:
-        self.loop.configure(self.held, self.fixed, self.unread)
+        self.loop.configure(self.held, self.fixed)
         return self.source.function(header, self.lines)
 
 

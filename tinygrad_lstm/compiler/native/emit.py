@@ -23,11 +23,14 @@ from .text import Function
 
 __all__ = ["FUNCTIONS", "HEAD", "Kernel"]
 
-HEAD = ("T", "first", "rows", "scratch", "capacity", "packed")
-"""The first numbers that the function is given; then those of each array, as `Kernel.arrays`."""
+HEAD = ("T", "first", "rows", "scratch", "capacity", "packed", "arrays")
+"""The first numbers that the function is given; then those of `Kernel.numbers`."""
 
 NUMBERS_AT = object.__basicsize__
 """Where in an array's object the address of its numbers stands: behind what all objects have."""
+
+ITEMS_AT = tuple.__basicsize__
+"""Where in a tuple's object the addresses of its items begin."""
 
 FUNCTIONS = ("prepare", "run", "prepare_and_run")
 """The functions of a kernel."""
@@ -43,8 +46,9 @@ entry:
 class Kernel:
     """The text of a loop's function, and how it is to be called.
 
-    arrays: for each number after the head, (list, position, what): of which array, and whether its
-    "array" itself, Python's object, or a stride ("time", "0", "1") is meant, strides in numbers.
+    arrays: what the tuple holds whose id is among the head's numbers, as (list, position).
+    numbers: for each number after the head, (list, position, what): of which array, and whether the
+    id of the "array" itself is meant, as of invariants, or a stride ("time", "0", "1") in numbers.
     blocks: arrays (list, position) that are part of another, ("blocks", number): they have an
     "offset" in bytes instead.
     Scratch memory takes fixed + rows * per_row + capacity * per_kept numbers, one for each call.
@@ -61,7 +65,8 @@ class Kernel:
         self.scalar = host.scalar(layout.dtype.itemsize * 8)
         self.products = Products(host, self.scalar)
         self.schedule = Schedule(layout)
-        self.arrays: list[tuple[str, int, str]] = []
+        self.arrays: list[tuple[str, int]] = []
+        self.numbers: list[tuple[str, int, str]] = []
         self.fixed = self.per_row = self.per_kept = self.packed = 0
         self.prepare = Function("void @prepare(ptr %args)")
         self.f = Function("void @run(ptr %args)")
@@ -89,15 +94,27 @@ class Kernel:
             return self.f.at("i8", block, self._array(group, position, "offset"))
         entry = (group, position, what)
         if entry not in self._given:
-            if entry not in self.arrays:
-                self.arrays.append(entry)
-            index = len(HEAD) + self.arrays.index(entry)
-            if what == "array":
-                where = self.f.at("i8", self._argument(index, "ptr"), NUMBERS_AT)
-                self._given[entry] = self.f.load("ptr", where, 8)
+            if what != "array":
+                self._given[entry] = self._argument(self._number(entry), "i64")
             else:
-                self._given[entry] = self._argument(index, "i64")
+                held = self._object(group, position)
+                self._given[entry] = self.f.load("ptr", self.f.at("i8", held, NUMBERS_AT), 8)
         return self._given[entry]
+
+    def _number(self, entry: tuple[str, int, str]) -> int:
+        """Where among the numbers it stands."""
+        if entry not in self.numbers:
+            self.numbers.append(entry)
+        return len(HEAD) + self.numbers.index(entry)
+
+    def _object(self, group: str, position: int) -> str:
+        """The address of Python's array. Invariants stay from call to call, each a number."""
+        if group == "invariants":
+            return self._argument(self._number((group, position, "array")), "ptr")
+        if (group, position) not in self.arrays:
+            self.arrays.append((group, position))
+        items = self.f.at("i8", self._argument(HEAD.index("arrays"), "ptr"), ITEMS_AT)
+        return self.f.load("ptr", self.f.at("ptr", items, self.arrays.index((group, position))), 8)
 
     # -- the function -------------------------------------------------------------------------
 

@@ -86,20 +86,20 @@ class ForwardCall(CallWriter):
         if self.offsets:
             make = self.bound("new_block", memory.maker((self.block,), _BYTES))
             self.add(f"block = {make}()")
-            self.tell("blocks", 0, "id(block)")
+            self.tell("blocks", 0, "block")
         for k, shape in enumerate(loop.stack_shapes):
             if k in self.ys:
                 self.new(f"S{k}", shape)
-                self.tell("stacks", k, f"id(S{k})")
+                self.tell("stacks", k, f"S{k}")
             else:
                 self.settle("stacks", k, self.offsets[k], "offset")
             self.settle("stacks", k, math.prod(shape[1:]), "time")
         for k in range(self.plan.carries):  # all of them have a history
             shape = loop.stack_shapes[k][1:]
             self.add(f"if not C{k}.flags.c_contiguous: C{k} = side_by_side(C{k})")
-            self.tell("carried", k, f"id(C{k})")
+            self.tell("carried", k, f"C{k}")
             self.new(f"F{k}", (1, *shape) if self.plan.rows else shape)
-            self.tell("finals", k, f"id(F{k})")
+            self.tell("finals", k, f"F{k}")
 
     def _save(self) -> None:
         """Name what the backward pass reads, each thing once."""

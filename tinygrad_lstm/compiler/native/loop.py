@@ -17,7 +17,7 @@ from .. import memory
 from ..backends import NotNative
 from ..pool import allowed_threads, run_all
 from ..program import Program
-from .emit import FUNCTIONS, HEAD, NUMBERS_AT, Kernel
+from .emit import FUNCTIONS, HEAD, ITEMS_AT, NUMBERS_AT, Kernel
 from .layout import layout_of
 from .schedule import Product
 from .target import load, machine
@@ -29,6 +29,7 @@ _LARGE_GRADIENTS = 1 << 19  # bytes; beyond, twice as many, for the gradients le
 _WORTH_A_THREAD = 2e6  # multiplications and additions
 _SMALL = 1 << 18  # bytes
 _BYTES = np.dtype(np.uint8)
+_ARRAYS = HEAD.index("arrays")
 
 Shape = tuple[int, ...]
 
@@ -56,7 +57,7 @@ class NativeLoop:
     """A program as native code. Raises NotNative naming the op that has no native form.
 
     steps: of every call. blocks: see Kernel. places: (list, position) of an array -> where among a
-    call's numbers its "array" or "offset" and its strides ("time", "0", "1") stand.
+    call's numbers its "array" (an invariant's) or "offset" and strides ("time", "0", "1") stand.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class NativeLoop:
         self.dtype = layout.dtype
         self.rows = layout.batch or 1
         self.places: dict[tuple[str, int], dict[str, int]] = {}
-        for place, (group, k, what) in enumerate(self.kernel.arrays, len(HEAD)):
+        for place, (group, k, what) in enumerate(self.kernel.numbers, len(HEAD)):
             self.places.setdefault((group, k), {})[what] = place
         shapes = [spec.shape for spec in layout.graph.specs]
         self.stack_shapes: list[Shape] = [
@@ -84,7 +85,11 @@ class NativeLoop:
         self.product_shapes: list[Shape] = [
             (shapes[a][-1], layout.padded(shapes[b][-1])) for a, b in p.products
         ]
-        self._apart = [self._is_apart(v) for v in p.sums]
+        self._apart = {
+            place
+            for place, (group, k) in enumerate(self.kernel.arrays)
+            if group == "products" or (group == "sums" and self._is_apart(p.sums[k]))
+        }
         work = self._work_per_row(shapes)
         self._most_threads = self.rows if work * self.rows * steps > _WORTH_A_THREAD else 1
         large = sum(map(math.prod, self.product_shapes)) * self.dtype.itemsize > _LARGE_GRADIENTS
@@ -92,7 +97,6 @@ class NativeLoop:
         self.idle: list[Workspace] = []  # for one thread
         self._held = 0
         self._fixed: dict[int, int] = {}
-        self._unread: dict[int, int] = {}
 
     def _is_apart(self, v: int) -> bool:
         """Whether each thread has a sum of its own; else each has its own rows of one."""
@@ -119,13 +123,12 @@ class NativeLoop:
         """Whether a workspace for one thread may wait for the next call."""
         return self._scratch_size(self.rows) + self.kernel.packed < _SMALL // self.dtype.itemsize
 
-    def configure(self, held: int, fixed: Mapping[int, int], unread: Mapping[int, int]) -> None:
+    def configure(self, held: int, fixed: Mapping[int, int]) -> None:
         """What all calls have in common.
 
-        held: how many arrays a workspace remembers. fixed: numbers by their place. unread: arrays
-        that nobody wants, place -> bytes, which are written into memory of the workspace.
+        held: how many arrays a workspace remembers. fixed: numbers by their place.
         """
-        self._held, self._fixed, self._unread = held, dict(fixed), dict(unread)
+        self._held, self._fixed = held, dict(fixed)
 
     def take(self) -> Workspace:
         """A workspace that is nobody else's, until it is given back."""
@@ -142,24 +145,27 @@ class NativeLoop:
         if self.is_small and len(workspace.threads) == 1:
             self.idle.append(workspace)
 
-    def launch(
-        self, workspace: Workspace, sums: Sequence[Array] = (), products: Sequence[Array] = ()
-    ) -> None:
-        """Run on all of the workspace's threads; sums and products get the shares of all."""
+    def launch(self, workspace: Workspace, arrays: tuple[Array, ...]) -> None:
+        """Run on all of the workspace's threads; sums and products get the shares of all.
+
+        arrays: as `Kernel.arrays`, each (list, position) told.
+        """
         first, *others = workspace.threads
+        first[_ARRAYS] = id(arrays)
         if not others:
             self.prepare_and_run(workspace.address)
             return
         shares: list[tuple[Array, Array]] = []
+        told = [arrays]
         for numbers in others:
             numbers[len(HEAD) :] = first[len(HEAD) :]
-            apart = [
-                ("sums", k, total) for k, total in enumerate(sums) if self._apart[k]
-            ] + [("products", k, total) for k, total in enumerate(products)]
-            for group, k, total in apart:
-                share = memory.zeros(total.shape, total.dtype)
-                numbers[self.places[group, k]["array"]] = id(share)
-                shares.append((total, share))
+            own = [*arrays]
+            for place, total in enumerate(arrays):
+                if place in self._apart:
+                    own[place] = share = memory.zeros(total.shape, total.dtype)
+                    shares.append((total, share))
+            told.append(tuple(own))
+            numbers[_ARRAYS] = id(told[-1])
         self.prepare(workspace.address)
         run_all(self.run, [numbers.buffer_info()[0] for numbers in workspace.threads])
         for total, share in shares:
@@ -174,13 +180,11 @@ class NativeLoop:
             count = self.rows * (thread + 1) // threads - first
             capacity = self._capacity(count)
             scratch.append(self._scratch(self._scratch_size(count)))
-            head = (self.steps, first, count, _aligned(scratch[-1]), capacity, _aligned(weights))
-            numbers.append(integers("q", [*head, *[0] * len(kernel.arrays)]))
+            memories = _aligned(scratch[-1]), capacity, _aligned(weights)
+            head = (self.steps, first, count, *memories, 0)
+            numbers.append(integers("q", [*head, *[0] * len(kernel.numbers)]))
         for place, number in self._fixed.items():
             numbers[0][place] = number
-        for place, size in self._unread.items():
-            scratch.append(memory.array((size,), _BYTES))
-            numbers[0][place] = id(scratch[-1])
         return Workspace(numbers, scratch, self._held)
 
     def _capacity(self, rows: int) -> int:
@@ -208,12 +212,16 @@ def _aligned(scratch: Array) -> int:
 def check_arrays() -> None:
     """Raise NotNative unless arrays hold the address of their numbers where native code looks.
 
-    It is handed Python's objects, whose ids are their addresses, and reads the first field of the
-    structure that NumPy's C interface lays down; asking for an address takes ten times as long.
+    It is handed Python's objects, whose ids are their addresses: of a tuple it reads the items, of
+    an array the first field of the structure that NumPy's C interface lays down. Asking for an
+    address takes ten times as long.
     """
     probe = np.empty(1)
+    given = None, probe
     found = None
     if sys.implementation.name == "cpython":
-        found = ctypes.c_void_p.from_address(id(probe) + NUMBERS_AT).value
+        item = ctypes.c_void_p.from_address(id(given) + ITEMS_AT + ctypes.sizeof(ctypes.c_void_p))
+        if item.value == id(probe):
+            found = ctypes.c_void_p.from_address(id(probe) + NUMBERS_AT).value
     if found != probe.ctypes.data:
         raise NotNative("NumPy's arrays are laid out in another way than native code expects")

@@ -49,15 +49,16 @@ class NativeStep:
             "finals": [s[1, ...] for s in histories],
         }
         arrays = {"stacks": stacks, "timed": timed, "invariants": invariants, **carries}
-        head = (1, 0, self._rows, self._scratch.address, self._rows, self._packed.address)
-        given = numbers("q", head)
-        for group, k, what in self._kernel.arrays:
+        told = tuple(arrays[group][k] for group, k in self._kernel.arrays)
+        memories = self._scratch.address, self._rows, self._packed.address
+        given = numbers("q", (1, 0, self._rows, *memories, id(told)))
+        for group, k, what in self._kernel.numbers:
             a = arrays[group][k]
             if what == "array":
                 given.append(id(a))
             else:
                 given.append(a.strides[what == "1"] // a.itemsize)
-        self._kept = given, arrays
+        self._kept = given, arrays, told
         address = given.buffer_info()[0]
         self._prepare(address)
         return partial(self._run, address)
