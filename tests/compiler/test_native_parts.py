@@ -135,10 +135,11 @@ def test_there_are_no_more_threads_than_rows(
 # -- arrays ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("place", ["NUMBERS_AT", "ITEMS_AT"])  # before: the type, the length
 def test_arrays_laid_out_in_another_way_are_left_to_numpy(
-    monkeypatch: pytest.MonkeyPatch, no_plans: None
+    place: str, monkeypatch: pytest.MonkeyPatch, no_plans: None
 ) -> None:
-    monkeypatch.setattr(loop, "NUMBERS_AT", loop.NUMBERS_AT - 8)  # where an object's type stands
+    monkeypatch.setattr(loop, place, getattr(loop, place) - 8)
     loop.check_arrays.cache_clear()
     lstm, x = tg.nn.LSTM(2, 3, rng=0), np.ones((4, 1, 2), np.float32)
     try:
