@@ -1,12 +1,12 @@
 """Bytes of an LSTM's training step: kept for the backward pass, at the peak, and left behind.
 
 Measured from outside: NumPy reports the memory of its arrays to tracemalloc. What must be kept is
-four gates, c, tanh c and h of every step, T*B*H numbers each. `kept` are the arrays alive after
-the forward pass, its output among them, less those before the first call; `idle`, the part of them
-that is there between steps too, is what a plan holds on to. `peak` is the most alive during a whole
-step, gradients and the loss's own arrays included. `growth` compares 50 steps of training with
-none: arrays, and Python objects. `resident` is the same of the whole process, where memory NumPy
-does not know of would show; the allocator makes it waver by a megabyte or so.
+four gates, c, tanh c and h of every step, T*B*H numbers each. `kept` are the arrays that go when
+the result of the forward pass does, itself among them: what the graph holds on to. `idle` is what
+stays between steps: memory that the next step uses again. `peak` is the most alive during a whole
+step, gradients, the loss's own arrays and idle memory included. `growth` compares 50 steps of
+training with none: arrays, and Python objects. `resident` is the same of the whole process, where
+memory NumPy does not know of would show; the allocator makes it waver by a megabyte or so.
 
     python benchmarks/memory.py [--only 100,32] [--json out.json]
 """
@@ -51,6 +51,7 @@ def measure(shape: Shape, backend: str | None, steps: int = STEPS) -> Result:
     """All figures of our compiled LSTM, in bytes; growth over `steps` steps."""
     tracemalloc.start()  # before NumPy is used at all: nothing that a plan keeps may go unseen
     import tinygrad_lstm as tg
+    from tinygrad_lstm.compiler import memory
 
     x, weights, w = arrays(shape)
     lstm = tg.nn.LSTM(shape[2], shape[3])
@@ -72,8 +73,12 @@ def measure(shape: Shape, backend: str | None, steps: int = STEPS) -> Result:
     train()
     peak = tracemalloc.get_traced_memory()[1] - now + idle
     y = lstm(x, backend=backend)
-    kept = array_bytes() - first
+    memory.release()  # what is idle is no part of it
+    kept = array_bytes()
     del y
+    memory.release()
+    kept -= array_bytes()
+    train()
     alive, objects, resident = array_bytes(), len(gc.get_objects()), resident_bytes()
     for _ in range(steps):
         train()
@@ -101,7 +106,7 @@ def table(rows: list[Row]) -> Table:
                 lines.append([row.case, peer, *_cells(row.figures[peer])])
     notes = [
         "Sizes in MB. must keep: T*B*H*(4 gates + c + tanh c + h). ratio: keeps over must keep."
-        " idle: what of it stays between steps.",
+        " idle: what stays between steps, to be used again.",
         f"After {STEPS} more steps of training: growth of arrays in MB, of the number of Python"
         " objects, and of the process's resident memory in MB.",
     ]

@@ -5,25 +5,24 @@ Compiled, they are read by a probe of the step; unrolled, off the graph as it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .compiler.graph import Graph, Spec
-from .compiler.probe import expose, named_values, tap
-from .compiler.trace import recorded_since
 from .context import CONTEXT
 from .errors import GraphError
 from .sweep import WATCHERS, Key, key_of
 from .tensor import Array, Node, Tensor, _wrap, next_number
 
+if TYPE_CHECKING:  # the compiler is loaded when it is used
+    from .compiler.graph import Graph, Spec
+    from .compiler.step import FlatStep
+
 __all__ = ["Recording", "Run"]
 
 Where = int | slice
 """A step, or all of them in the order in which they were run."""
-
-FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
 class Recording(Mapping[str, Array]):
@@ -117,6 +116,8 @@ class Run:
 
     def insert(self, graph: Graph, carries: int, xs: int) -> tuple[Graph, list[Tensor]]:
         """The step with the named values as further outputs, and taps on them."""
+        from .compiler.probe import expose, named_values, tap
+
         there = named_values(graph, graph.inputs[: carries + xs])
         chosen = {name: there[name] for name in self._choose(there)}
         self._chosen = tuple(chosen)
@@ -148,6 +149,8 @@ class Run:
         self, t: int, step: FlatStep, before: Sequence[Tensor], x_t: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """`step(before, x_t)`, its named values kept."""
+        from .compiler.trace import recorded_since
+
         since, now = next_number(), CONTEXT.get()
         token = CONTEXT.set(now.but(recording=True))  # names stand on what is recorded
         try:

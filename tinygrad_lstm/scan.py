@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar,
 
 import numpy as np
 
-from .compiler.recorded import explained, run_compiled
-from .compiler.step import FlatStep
 from .context import CONTEXT, called_from, calling_line, scope
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack, where
@@ -20,8 +18,9 @@ from .recording import Recording, Run
 from .tensor import Array, Tensor
 from .tree import Structure, flatten, unflatten
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the compiler is loaded when it is used
     from .compiler.describe import Explanation
+    from .compiler.step import FlatStep
 
 __all__ = ["scan"]
 
@@ -84,6 +83,8 @@ def explain(
     the backward pass, in bytes, and how the gradients of everything that requires one come about.
     Arguments and errors are scan's.
     """
+    from .compiler.recorded import explained
+
     check_backend(backend, False)
     call = _checked(step, carry, xs, steps, lengths)
     whole, series = in_order(call.step, call.inputs, call.steps, call.ends, reverse)
@@ -190,6 +191,8 @@ def _compiled(
     run: Run | None,
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
     """One op. Arguments are checked before; step takes and gives flat lists."""
+    from .compiler.recorded import run_compiled
+
     whole, series = in_order(step, inputs, count, ends, reverse)
     new, ys = run_compiled(whole, states, series, count, backend, run)
     return new, [y[::-1] for y in ys] if reverse else ys

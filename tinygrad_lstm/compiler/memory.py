@@ -17,7 +17,7 @@ import numpy as np
 
 from ..tensor import Array
 
-__all__ = ["array", "is_small", "maker", "zeros"]
+__all__ = ["array", "is_small", "maker", "release", "zeros"]
 
 _SMALL = 1 << 16  # bytes; below, malloc keeps its memory by itself
 _MOST = 1 << 29  # bytes kept that nothing uses
@@ -73,6 +73,14 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     made = array(shape, dtype)
     made.fill(0)
     return made
+
+
+def release() -> None:
+    """Let go of all blocks that nothing uses."""
+    global _kept
+    with _lock:
+        _free.clear()
+        _kept = 0
 
 
 def _block(size: int) -> Array:

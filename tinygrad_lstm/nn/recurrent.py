@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..compiler.memo import Memo, run_memoized
 from ..context import CONTEXT, scope
 from ..errors import ShapeError
 from ..functions import concatenate, dropout, squeeze, stack, swapaxes, unsqueeze, where
@@ -40,8 +39,9 @@ from .module import Module
 from .record import Seen, is_recording, recording, recording_of
 from .streaming import Streaming
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the compiler is loaded when it is used
     from ..compiler.describe import Explanations
+    from ..compiler.memo import Memo
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -376,6 +376,7 @@ class _Recurrent(Module):
 
         names: of a layer that is alone: what its results are called; the states as (1, ...).
         """
+        from ..compiler.memo import Memo, run_memoized
 
         def step(
             state: Sequence[Tensor], x_t: Sequence[Tensor]

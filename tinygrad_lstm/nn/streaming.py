@@ -6,7 +6,6 @@ Works on NumPy arrays and records nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +72,9 @@ class Streaming:
         histories = [s[:, k] for k in range(layer.num_layers) for s in whole]
         states = [Tensor(s[0]) for s in histories]
         x = Tensor(np.zeros((rows, layer.input_size), self._dtype))
-        from ..compiler.single import SingleStep  # the compiler is loaded when it is used
+        from threading import Lock  # loaded when it is used, as the compiler is
+
+        from ..compiler.single import SingleStep
 
         self._step = SingleStep(advance, states, [x], backend, histories)
         (x_t,) = self._step.inputs
