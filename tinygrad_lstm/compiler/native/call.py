@@ -15,7 +15,7 @@ import numpy as np
 from ...tensor import Array
 from .. import memory
 from ..source import Source
-from .emit import HEAD
+from .arguments import HEAD
 from .loop import NativeLoop
 
 __all__ = ["CallWriter"]
@@ -30,7 +30,7 @@ class CallWriter:
         self.names = source.names
         self.lines: list[str] = []
         self.fixed: dict[int, int] = {}
-        self.told: dict[tuple[str, int], str] = {}  # names of arrays, as `Kernel.arrays`
+        self.told: dict[tuple[str, int], str] = {}  # names of arrays, as `Arguments.arrays`
         self.held = 0
         self.names |= {
             "rows_together": _rows_together,
@@ -55,7 +55,7 @@ class CallWriter:
 
     def asks_for(self, group: str, k: int) -> bool:
         """Whether the loop reads or writes this array."""
-        return (group, k) in self.loop.kernel.arrays
+        return (group, k) in self.loop.kernel.arguments.arrays
 
     def tell(self, group: str, k: int, name: str) -> None:
         """Let the loop know an array."""
@@ -121,7 +121,7 @@ class CallWriter:
         self.add("n, held = W.numbers, W.held")
 
     def launch(self) -> None:
-        arrays = "".join(f"{self.told[entry]}, " for entry in self.loop.kernel.arrays)
+        arrays = "".join(f"{self.told[entry]}, " for entry in self.loop.kernel.arguments.arrays)
         self.add(f"told = ({arrays})")
         if self.loop.one_thread:
             self.add(f"n[{HEAD.index('arrays')}] = id(told)", "call(W.address)")

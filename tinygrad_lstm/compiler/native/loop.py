@@ -17,7 +17,8 @@ from .. import memory
 from ..backends import NotNative
 from ..pool import allowed_threads, run_all
 from ..program import Program
-from .emit import FUNCTIONS, HEAD, ITEMS_AT, NUMBERS_AT, Kernel
+from .arguments import HEAD, ITEMS_AT, NUMBERS_AT
+from .kernel import FUNCTIONS, Kernel
 from .layout import layout_of
 from .schedule import Product
 from .target import load, machine
@@ -56,7 +57,7 @@ class Workspace:
 class NativeLoop:
     """A program as native code. Raises NotNative naming the op that has no native form.
 
-    steps: of every call. blocks: see Kernel. places: (list, position) of an array -> where among a
+    steps: of every call. blocks: see Arguments. places: (list, position) of an array -> where among a
     call's numbers its "array" (an invariant's) or "offset" and strides ("time", "0", "1") stand.
     """
 
@@ -73,7 +74,7 @@ class NativeLoop:
         self.dtype = layout.dtype
         self.rows = layout.batch or 1
         self.places: dict[tuple[str, int], dict[str, int]] = {}
-        for place, (group, k, what) in enumerate(self.kernel.numbers, len(HEAD)):
+        for place, (group, k, what) in enumerate(self.kernel.arguments.numbers, len(HEAD)):
             self.places.setdefault((group, k), {})[what] = place
         shapes = [spec.shape for spec in layout.graph.specs]
         self.stack_shapes: list[Shape] = [
@@ -87,7 +88,7 @@ class NativeLoop:
         ]
         self._apart = {
             place
-            for place, (group, k) in enumerate(self.kernel.arrays)
+            for place, (group, k) in enumerate(self.kernel.arguments.arrays)
             if group == "products" or (group == "sums" and self._is_apart(p.sums[k]))
         }
         work = self._work_per_row(shapes)
@@ -121,7 +122,8 @@ class NativeLoop:
     @property
     def is_small(self) -> bool:
         """Whether a workspace for one thread may wait for the next call."""
-        return self._scratch_size(self.rows) + self.kernel.packed < _SMALL // self.dtype.itemsize
+        numbers = self._scratch_size(self.rows) + self.kernel.scratch.packed
+        return numbers * self.dtype.itemsize < _SMALL
 
     def configure(self, held: int, fixed: Mapping[int, int]) -> None:
         """What all calls have in common.
@@ -148,7 +150,7 @@ class NativeLoop:
     def launch(self, workspace: Workspace, arrays: tuple[Array, ...]) -> None:
         """Run on all of the workspace's threads; sums and products get the shares of all.
 
-        arrays: as `Kernel.arrays`, each (list, position) told.
+        arrays: as `Arguments.arrays`, each (list, position) told.
         """
         first, *others = workspace.threads
         first[_ARRAYS] = id(arrays)
@@ -173,7 +175,7 @@ class NativeLoop:
 
     def _workspace(self, threads: int) -> Workspace:
         kernel = self.kernel
-        weights = self._scratch(kernel.packed)
+        weights = self._scratch(kernel.scratch.packed)
         scratch, numbers = [weights], []
         for thread in range(threads):
             first = self.rows * thread // threads
@@ -182,7 +184,7 @@ class NativeLoop:
             scratch.append(self._scratch(self._scratch_size(count)))
             memories = _aligned(scratch[-1]), capacity, _aligned(weights)
             head = (self.steps, first, count, *memories, 0)
-            numbers.append(integers("q", [*head, *[0] * len(kernel.numbers)]))
+            numbers.append(integers("q", [*head, *[0] * len(kernel.arguments.numbers)]))
         for place, number in self._fixed.items():
             numbers[0][place] = number
         return Workspace(numbers, scratch, self._held)
@@ -193,9 +195,7 @@ class NativeLoop:
 
     def _scratch_size(self, rows: int) -> int:
         """Numbers that a thread works on."""
-        kernel = self.kernel
-        kept = self._capacity(rows) * kernel.per_kept
-        return kernel.fixed + rows * kernel.per_row + kept
+        return self.kernel.scratch.size(rows, self._capacity(rows))
 
     def _scratch(self, count: int) -> Array:
         """Memory for `count` numbers, and to align them."""

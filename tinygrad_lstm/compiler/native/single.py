@@ -10,7 +10,7 @@ import numpy as np
 
 from ...tensor import Array
 from ..program import Program
-from .emit import FUNCTIONS, Kernel
+from .kernel import FUNCTIONS, Kernel
 from .layout import layout_of
 from .loop import check_arrays
 from .target import load, machine
@@ -32,8 +32,8 @@ class NativeStep:
         self._prepare, self._run, _ = load(kernel.text(), FUNCTIONS)
         self._rows = rows = 1 if layout.batch is None else layout.batch
         size = layout.dtype.itemsize
-        self._scratch = _Aligned((kernel.fixed + rows * kernel.per_row) * size)
-        self._packed = _Aligned(kernel.packed * size)
+        self._scratch = _Aligned(kernel.scratch.size(rows, 0) * size)
+        self._packed = _Aligned(kernel.scratch.packed * size)
 
     def bind(
         self, stacks: Sequence[Array], timed: Sequence[Array], invariants: Sequence[Array]
@@ -49,10 +49,10 @@ class NativeStep:
             "finals": [s[1, ...] for s in histories],
         }
         arrays = {"stacks": stacks, "timed": timed, "invariants": invariants, **carries}
-        told = tuple(arrays[group][k] for group, k in self._kernel.arrays)
+        told = tuple(arrays[group][k] for group, k in self._kernel.arguments.arrays)
         memories = self._scratch.address, self._rows, self._packed.address
         given = numbers("q", (1, 0, self._rows, *memories, id(told)))
-        for group, k, what in self._kernel.numbers:
+        for group, k, what in self._kernel.arguments.numbers:
             a = arrays[group][k]
             if what == "array":
                 given.append(id(a))

@@ -1,0 +1,173 @@
+"""Sums, maxima and minima: over a row's numbers within a step, and sums over rows and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..backends import NotNative
+from .arguments import Given
+from .body import Body, Home, collapsed
+from .functions import Vectors
+from .fused import Pass
+from .layout import RowSum, View, dense
+from .schedule import Entry, Group, Reduction
+
+__all__ = ["Sums", "reduce_rows"]
+
+_START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
+
+
+def reduce_rows(body: Body, stage: Reduction) -> None:
+    """One reduction of a step, over the last axes of each row."""
+    f, s = body.f, body.scalar
+    kind, pointer, row, view = body.located(stage.source)
+    if kind == "i8":
+        raise NotNative(f"{stage.name}: a reduction of flags")
+    kept = len(view.shape) - stage.axes
+    shape, (strides,) = collapsed(view.shape[kept:], [view.strides[kept:]])
+    if len(shape) > 1:
+        raise NotNative(f"{stage.name}: a reduction over numbers that do not lie side by side")
+    out, out_row, rows, _ = body.homes[stage.out]
+    with body.each_row(rows) as r:
+        a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
+        c = f.at(s.name, out, f.mul(r, out_row)) if rows else out
+        with body.each_index(view.shape[:kept]) as index:
+            for i, stride, place in zip(
+                index, view.strides[:kept], dense(view.shape[:kept]), strict=True
+            ):
+                a = f.at(kind, a, f.mul(i, stride))
+                c = f.at(s.name, c, f.mul(i, place))
+            total = _reduced(body, stage.name, a, shape[0] if shape else 1, strides)
+            f.store(s.name, total, c, s.bytes)
+
+
+def _reduced(body: Body, name: str, a: str, count: int, strides: Sequence[int]) -> str:
+    """The sum, maximum or minimum of numbers in memory, as one number."""
+    f, s = body.f, body.scalar
+    stride = strides[-1] if strides else 1
+    slots: dict[int, str] = {}
+    for width in body.widths(count, stride == 1):
+        vectors = Vectors(f, s, width)
+        slots[width] = f.slot(vectors.kind)
+        f.store(vectors.kind, vectors.constant(_START[name]), slots[width], 64)
+    for j, width in body.pieces(count, stride == 1):
+        vectors = Vectors(f, s, width)
+        at = f.at(s.name, a, j if stride == 1 else f.mul(j, stride))
+        x = f.load(vectors.kind, at, s.bytes)
+        before = f.load(vectors.kind, slots[width], 64)
+        f.store(vectors.kind, _both(vectors, name, before, x), slots[width], 64)
+    one = Vectors(f, s, 1)
+    total = one.constant(_START[name])
+    for width, slot in slots.items():
+        x = f.load(s.vector(width), slot, 64)
+        total = _both(one, name, total, _folded(body, name, x, width))
+    return f.let(f"extractelement {one.kind} {total}, i32 0")
+
+
+def _folded(body: Body, name: str, x: str, width: int) -> str:
+    """A register's numbers as one: half by half."""
+    while width > 1:
+        whole = body.scalar.vector(width)
+        width //= 2
+        parts: list[str] = []
+        for first in (0, width):
+            lanes = ", ".join(f"i32 {k}" for k in range(first, first + width))
+            mask = f"<{width} x i32> <{lanes}>"
+            parts.append(body.f.let(f"shufflevector {whole} {x}, {whole} poison, {mask}"))
+        x = _both(Vectors(body.f, body.scalar, width), name, *parts)
+    return x
+
+
+def _both(vectors: Vectors, name: str, x: str, y: str) -> str:
+    if name == "sum":
+        return vectors.binary("fadd", x, y)
+    return vectors.maximum(x, y) if name == "max" else vectors.minimum(x, y)
+
+
+class Sums:
+    """Sums over time, where they are handed in: they come as zeros, and each step adds its share."""
+
+    def __init__(self, body: Body, given: Given, first: str) -> None:
+        self._body = body
+        for k in range(len(body.layout.program.sums)):
+            view = self._view(k)
+            pointer = given.array("sums", k)
+            row = math.prod(view.shape)
+            if view.rows:
+                pointer = body.f.at(body.scalar.name, pointer, body.f.mul(first, row))
+            body.homes[view.root] = Home(pointer, row, view.rows, body.scalar.name)
+
+    def _view(self, k: int) -> View:
+        """A sum's own place, as a view; its root is that of no value."""
+        layout, root = self._body.layout, -(10**9) - k
+        v = layout.program.sums[k]
+        made = layout.row_sums.get(v)
+        if made is not None:
+            return View(root, 0, made.shape, dense(made.shape), False)
+        view = layout.views[v]
+        return View(root, 0, view.shape, dense(view.shape), view.rows)
+
+    def add(self) -> None:
+        """This step's shares."""
+        body, layout = self._body, self._body.layout
+        for k, v in enumerate(layout.program.sums):
+            target = self._view(k)
+            made = layout.row_sums.get(v)
+            if made is None:
+                share = layout.literals[v] if v in layout.literals else layout.views[v]
+                entry = Entry("add", (target, share), {}, None, target)
+                Pass(body, Group(target.shape, target.rows, [entry])).write()
+                continue
+            goal = body.f.at(body.scalar.name, body.homes[target.root].pointer, made.offset)
+            if made.axes == len(made.source.shape):
+                self._add_total(made.source, goal)
+            else:
+                self._add_rows(made, goal)
+
+    def _add_rows(self, made: RowSum, goal: str) -> None:
+        """Add the sum over rows, and over a row's first axes, to the numbers at `goal`."""
+        body, f, s = self._body, self._body.f, self._body.scalar
+        kind, pointer, row, view = body.located(made.source)
+        pointer = f.at(kind, pointer, view.offset)
+        rest = view.shape[made.axes :]
+        shape, (strides, goals) = collapsed(rest, [view.strides[made.axes :], dense(rest)])
+        if not shape:
+            shape, strides, goals = (1,), (1,), (1,)
+        with body.each_index(view.shape[: made.axes]) as first:
+            for i, a in zip(first, view.strides, strict=False):
+                pointer = f.at(kind, pointer, f.mul(i, a))
+            with body.each_index(shape[:-1]) as index:
+                for i, a, b in zip(index, strides[:-1], goals[:-1], strict=True):
+                    pointer = f.at(kind, pointer, f.mul(i, a))
+                    goal = f.at(s.name, goal, f.mul(i, b))
+                self._add_numbers(kind, pointer, row, strides[-1], shape[-1], goal)
+
+    def _add_numbers(
+        self, kind: str, pointer: str, row: int, stride: int, count: int, goal: str
+    ) -> None:
+        body, f, s = self._body, self._body.f, self._body.scalar
+        for j, width in body.pieces(count, stride == 1):
+            vectors = Vectors(f, s, width)
+            slot = f.slot(vectors.kind)
+            place = f.at(s.name, goal, j)
+            f.store(vectors.kind, f.load(vectors.kind, place, s.bytes), slot, 64)
+            start = f.at(kind, pointer, j if stride == 1 else f.mul(j, stride))
+            with f.loop(body.rows) as r:
+                x = f.load(vectors.kind, f.at(kind, start, f.mul(r, row)), s.bytes)
+                total = vectors.binary("fadd", f.load(vectors.kind, slot, 64), x)
+                f.store(vectors.kind, total, slot, 64)
+            f.store(vectors.kind, f.load(vectors.kind, slot, 64), place, s.bytes)
+
+    def _add_total(self, source: View, goal: str) -> None:
+        """Add the sum of everything to one number."""
+        body, f, s = self._body, self._body.f, self._body.scalar
+        kind, pointer, row, view = body.located(source)
+        shape, (strides,) = collapsed(view.shape, [view.strides])
+        if len(shape) > 1:
+            raise NotNative("sum: over numbers that do not lie side by side")
+        with f.loop(body.rows) as r:
+            a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
+            part = _reduced(body, "sum", a, shape[0] if shape else 1, strides)
+            before = f.load(s.name, goal, s.bytes)
+            f.store(s.name, f.let(f"fadd {s.name} {before}, {part}"), goal, s.bytes)
