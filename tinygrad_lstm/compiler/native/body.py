@@ -1,4 +1,4 @@
-"""The function of a kernel while it is written: where values lie in it, and its loops over numbers."""
+"""A kernel's function while it is written: where values lie in it, and its loops over numbers."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Pass:
         self._writes: list[tuple[Entry, Located]] = []
         self._find_reads()
         self._find_writes()
-        self._places = [*self._reads.values(), *(place for _, place in self._writes)]
+        places = [*self._reads.values(), *(place for _, place in self._writes)]
+        self._places = {id(place.view): place for place in places}.values()  # sums are both
         views = [place.view for place in self._places]
         self._shape, strides = collapsed(group.shape, [v.strides for v in views])
         self._strides = dict(zip(map(id, views), strides, strict=True))

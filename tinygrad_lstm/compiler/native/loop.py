@@ -57,8 +57,8 @@ class Workspace:
 class NativeLoop:
     """A program as native code. Raises NotNative naming the op that has no native form.
 
-    steps: of every call. blocks: see Arguments. places: (list, position) of an array -> where among a
-    call's numbers its "array" (an invariant's) or "offset" and strides ("time", "0", "1") stand.
+    steps: of every call. blocks: see Arguments. places: (list, position) of an array -> where among
+    all numbers its "array" (an invariant's) or "offset" and strides ("time", "0", "1") stand.
     """
 
     def __init__(

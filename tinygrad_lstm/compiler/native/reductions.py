@@ -86,7 +86,7 @@ def _both(vectors: Vectors, name: str, x: str, y: str) -> str:
 
 
 class Sums:
-    """Sums over time, where they are handed in: they come as zeros, and each step adds its share."""
+    """Sums over time, where they are handed in: as zeros, to which each step adds its share."""
 
     def __init__(self, body: Body, given: Given, first: str) -> None:
         self._body = body
