@@ -35,6 +35,7 @@ clean: ## remove the environments and everything written by the targets
 	rm -rf $(VENV) $(BENCH_VENV) out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # -- environments: a stamp per set of extras ----------------------------------------------------
+# Bytecode is written at once, as pip does for all that it copies: the first import is a quick one.
 
 %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -48,12 +49,15 @@ clean: ## remove the environments and everything written by the targets
 
 $(VENV)/fast.stamp: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --editable '.[fast]'
+	@$(BIN)/python -m compileall -q tinygrad_lstm viz
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --editable '.[dev,fast]'
+	@$(BIN)/python -m compileall -q tinygrad_lstm viz
 	@touch $@ $(VENV)/fast.stamp
 
 $(BENCH_VENV)/bench.stamp: pyproject.toml | $(BENCH_VENV)/bin/python
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --editable '.[bench,fast]'
+	@$(BENCH_VENV)/bin/python -m compileall -q tinygrad_lstm viz
 	@touch $@
