@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -215,6 +216,27 @@ def test_a_graph_run_once_leaves_its_inputs_and_what_is_asked_for(monkeypatch):
     for one, other in zip(run(graph, before), found, strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(arrays[0], before[0])
+
+
+def test_idle_memory_is_used_again_until_it_is_released():
+    memory.release()
+    tracemalloc.start()
+    try:
+        spec = (1 << 16,), np.dtype(np.float64)
+        array = memory.array(*spec)
+        address, alive = array.ctypes.data, tracemalloc.get_traced_memory()[0]
+        assert alive >= array.nbytes
+        del array
+        assert tracemalloc.get_traced_memory()[0] > alive // 2
+        array = memory.array(*spec)
+        assert array.ctypes.data == address
+        memory.release()  # of this one nothing
+        array.fill(1.0)
+        del array
+        memory.release()
+        assert tracemalloc.get_traced_memory()[0] < alive // 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_product_over_several_axes_is_one_product():
