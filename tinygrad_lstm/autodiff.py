@@ -12,7 +12,8 @@ import numpy as np
 from .context import CONTEXT
 from .errors import DTypeError, GraphError, ShapeError
 from .sweep import Key, sweep
-from .tensor import Array, Tensor, TensorLike, _describe, _wrap, as_array
+from .tensor import Array, Tensor, TensorLike, _wrap, as_array
+from .wording import describe
 
 __all__ = ["backward", "grad"]
 
@@ -60,7 +61,7 @@ def grad(
     if not all(map(_needs_grad, wanted)):
         k = next(k for k, t in enumerate(wanted) if not t._requires_grad)
         raise GraphError(
-            f"grad: inputs[{k}], {_describe(wanted[k])}, does not require a gradient; create it "
+            f"grad: inputs[{k}], {describe(wanted[k])}, does not require a gradient; create it "
             "with requires_grad=True"
         )
     seeds = _seeds(results, grad_outputs, "grad")
@@ -95,7 +96,7 @@ def _spread_out(
         found = gradients.get(key)
         if found is None and not allow_unused:
             raise GraphError(
-                f"grad: inputs[{k}], {_describe(wanted[k])}, is not part of the graph of the "
+                f"grad: inputs[{k}], {describe(wanted[k])}, is not part of the graph of the "
                 "outputs; pass allow_unused=True to get None for it"
             )
         if found is None or create_graph:
@@ -200,13 +201,13 @@ def _is_array(x: object) -> bool:
 def _seed(output: Tensor, given: Any, position: int, caller: str) -> Any:
     if not output._requires_grad:
         raise GraphError(
-            f"{caller}: output {position}, {_describe(output)}, does not depend on anything that "
+            f"{caller}: output {position}, {describe(output)}, does not depend on anything that "
             "requires a gradient"
         )
     if given is None:
         if output._data.size != 1:
             raise GraphError(
-                f"{caller}: {_describe(output)} is not a scalar; give the cotangent to start from "
+                f"{caller}: {describe(output)} is not a scalar; give the cotangent to start from "
                 f"as a tensor of shape {output.shape}, or reduce it with .sum() or .mean()"
             )
         return _one(output._data.shape, output._data.dtype)
@@ -214,7 +215,7 @@ def _seed(output: Tensor, given: Any, position: int, caller: str) -> Any:
         given = as_array(given, output.dtype)
     if given.shape != output.shape:
         raise ShapeError(
-            f"grad_outputs: the cotangent of {_describe(output)} has shape {given.shape}"
+            f"grad_outputs: the cotangent of {describe(output)} has shape {given.shape}"
         )
     if given.dtype != output.dtype:
         if given.dtype.kind != "f":

@@ -26,9 +26,9 @@ from .tensor import (
     TensorLike,
     _wrap,
     constant,
-    describe_inputs,
     record,
 )
+from .wording import describe_inputs
 
 __all__ = [
     "abs",

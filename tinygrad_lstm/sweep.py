@@ -16,7 +16,8 @@ import numpy as np
 from .context import CONTEXT, at_place, detect_anomaly
 from .errors import GraphError
 from .ops import sum_to
-from .tensor import Array, Bundle, Node, Op, Tensor, _describe, _wrap, check_finite, describe_call
+from .tensor import Array, Bundle, Node, Op, Tensor, _wrap
+from .wording import check_finite, describe, describe_call
 
 __all__ = ["WATCHERS", "Key", "Observer", "Watcher", "key_of", "sweep", "toposort"]
 
@@ -394,6 +395,6 @@ def _check_unchanged(outputs: Sequence[Tensor], swept: Iterable[Key]) -> None:
             if node in swept or is_view:
                 call = describe_call(node.op, node.inputs, {}, node.context)
                 raise GraphError(
-                    f"backward: the data of {_describe(t)} changed after it was used in {call} "
+                    f"backward: the data of {describe(t)} changed after it was used in {call} "
                     f"({node.where}); its gradient would be wrong. Run the forward pass again"
                 )

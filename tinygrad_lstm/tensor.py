@@ -16,7 +16,8 @@ import numpy as np
 from numpy import ndarray
 
 from .context import CONTEXT, Context, Place
-from .errors import DTypeError, GraphError, NonFiniteError, ShapeError
+from .errors import DTypeError, GraphError, ShapeError
+from .wording import call_error, check_finite, describe, describe_place
 
 __all__ = ["Array", "Node", "Op", "Parameter", "Tensor", "TensorLike", "tensor"]
 
@@ -226,14 +227,14 @@ class Tensor:
     def data(self, values: object) -> None:
         if self.node is not None:
             raise GraphError(
-                f"data: {_describe(self)} was computed by {self.node.op.name}; only a leaf's data "
+                f"data: {describe(self)} was computed by {self.node.op.name}; only a leaf's data "
                 "can be replaced. Use .detach() for a leaf with the same values"
             )
         array = as_array(values, None if isinstance(values, ndarray | Tensor) else self.dtype)
         if array.shape != self._data.shape:
-            raise ShapeError(f"data: {_describe(self)} got an array of shape {array.shape}")
+            raise ShapeError(f"data: {describe(self)} got an array of shape {array.shape}")
         if array.dtype != self._data.dtype:
-            raise DTypeError(f"data: {_describe(self)} holds {self.dtype}, got {array.dtype}")
+            raise DTypeError(f"data: {describe(self)} holds {self.dtype}, got {array.dtype}")
         self._data = array
         self._changed = Tensor.last_change = _sequence()
 
@@ -246,13 +247,13 @@ class Tensor:
     def requires_grad(self, value: bool) -> None:
         if self.node is not None and value != self._requires_grad:
             raise GraphError(
-                f"requires_grad: {_describe(self)} was computed by {self.node.op.name}; it can "
+                f"requires_grad: {describe(self)} was computed by {self.node.op.name}; it can "
                 "only be set on a leaf. Use .detach() for a leaf with the same values"
             )
         if value and self._data.dtype.kind != "f":
             raise DTypeError(
                 f"requires_grad: only floating-point tensors can require a gradient, "
-                f"{_describe(self)} is {self._data.dtype}"
+                f"{describe(self)} is {self._data.dtype}"
             )
         self._requires_grad = bool(value)
 
@@ -266,9 +267,9 @@ class Tensor:
         if value is not None and not isinstance(value, Tensor):
             value = _wrap(np.array(as_array(value, self.dtype)), None, False)
         if value is not None and value.shape != self.shape:
-            raise ShapeError(f"grad: {_describe(self)} got a gradient of shape {value.shape}")
+            raise ShapeError(f"grad: {describe(self)} got a gradient of shape {value.shape}")
         if value is not None and value.dtype != self.dtype:
-            raise DTypeError(f"grad: {_describe(self)} is {self.dtype}, got {value.dtype}")
+            raise DTypeError(f"grad: {describe(self)} is {self.dtype}, got {value.dtype}")
         self._grad = value
 
     @property
@@ -318,7 +319,7 @@ class Tensor:
     def item(self) -> float | int | bool:
         """The only element as a Python number. Raises ShapeError if there is not exactly one."""
         if self._data.size != 1:
-            raise ShapeError(f"item: needs exactly one element, {_describe(self)} has {self.size}")
+            raise ShapeError(f"item: needs exactly one element, {describe(self)} has {self.size}")
         return self.numpy().item()
 
     def numpy(self) -> Array:
@@ -354,7 +355,7 @@ class Tensor:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if self.node is not None:
             raise GraphError(
-                f"deepcopy: {_describe(self)} was computed by {self.node.op.name}; only a leaf can "
+                f"deepcopy: {describe(self)} was computed by {self.node.op.name}; only a leaf can "
                 "be copied. Use .detach() for a leaf with the same values"
             )
         twin = type(self).__new__(type(self))
@@ -379,7 +380,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self._data.size != 1:
             raise ShapeError(
-                f"bool: the truth value of {_describe(self)} with {self.size} elements is "
+                f"bool: the truth value of {describe(self)} with {self.size} elements is "
                 "ambiguous; compare and use .any() or .all()"
             )
         return bool(self.numpy())
@@ -392,7 +393,7 @@ class Tensor:
 
     def __index__(self) -> int:
         if self._data.dtype.kind not in "iu":
-            raise TypeError(f"only integer tensors can be an index, {_describe(self)} is not")
+            raise TypeError(f"only integer tensors can be an index, {describe(self)} is not")
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
@@ -716,91 +717,3 @@ def _checked_name(name: str | None) -> str | None:
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name: expected a string or None, got {name!r}")
     return name
-
-
-# -- telling where ---------------------------------------------------------------------------
-
-
-def describe_place(place: Place) -> str:
-    """`file:line` of a code object and instruction offset."""
-    code, offset = place
-    line = code.co_firstlineno
-    for start, end, number in code.co_lines():
-        if start <= offset < end and number is not None:
-            line = number
-    return f"{code.co_filename}:{line}"
-
-
-def _describe(t: Tensor) -> str:
-    label = t.name or ("a leaf" if t.node is None else f"a result of {t.node.op.name}")
-    return f"{label} {t.shape}"
-
-
-def describe_call(op: Op, inputs: Sequence[Tensor], attrs: Attrs, context: Context) -> str:
-    """`matmul in lstm/t=3/forget gate: h_{t-1} (8, 32) @ W_hf (64, 32)`, for error messages."""
-    joint = f" {op.symbol} " if op.name in _INFIX else ", "
-    details = "".join(f", {key}={_brief(value)}" for key, value in attrs.items())
-    return describe_inputs(op.name, inputs, context, joint) + details
-
-
-def describe_inputs(
-    caller: str, inputs: Sequence[Tensor], context: Context, joint: str = ", "
-) -> str:
-    """`softmax in attention: scores (8, 32)`."""
-    where = " in " + "/".join(context.names()) if context.scope is not None else ""
-    shapes = joint.join(f"{t.name} {t.shape}" if t.name else str(t.shape) for t in inputs)
-    return f"{caller}{where}: {shapes}"
-
-
-_INFIX = frozenset(("add", "sub", "mul", "div", "pow", "matmul"))
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, tuple):
-        return "(" + ", ".join(_brief(part) for part in value) + ",)"[len(value) != 1 :]
-    if isinstance(value, ndarray):
-        return f"{value.dtype} array {value.shape}" if value.ndim else repr(value.item())
-    if isinstance(value, slice):
-        ends = [value.start, value.stop] + ([] if value.step is None else [value.step])
-        return ":".join("" if k is None else str(k) for k in ends)
-    return "..." if value is Ellipsis else repr(value)
-
-
-def call_error(
-    error: Exception, op: Op, inputs: Sequence[Tensor], attrs: Attrs, context: Context
-) -> Exception:
-    """What to raise when NumPy refused a call: of our kinds, in our words where we know better."""
-    from .explain import reason
-
-    kind = ShapeError
-    if isinstance(error, IndexError):
-        kind = IndexError
-    elif isinstance(error, TypeError | OverflowError):
-        kind = DTypeError
-    why = reason(op.name, [t._data for t in inputs], attrs) or str(error).strip()
-    return kind(f"{describe_call(op, inputs, attrs, context)}: {why}")
-
-
-def check_finite(node: Node, value: Array | Bundle, phase: str = "") -> None:
-    """Raise NonFiniteError if `value`, made by `node`, holds a NaN or infinity.
-
-    Of a run's results, those over time come last and are looked at first: their index tells when.
-    """
-    if isinstance(value, Bundle):
-        for part in () if phase else reversed(value):  # cotangents were looked at one by one
-            check_finite(node, part)
-        return
-    if value.dtype.kind != "f" or np.isfinite(value).all():
-        return
-    is_nan = np.isnan(value)
-    what, found = ("NaN", is_nan) if is_nan.any() else ("infinity", np.isinf(value))
-    index = tuple(int(k) for k in np.argwhere(found)[0])
-    call = describe_call(node.op, node.inputs, {}, node.context)
-    label = f" -> {node.name}" if node.name else ""
-    phase = phase or ("backward of " if node.is_backward else "")
-    given = [t for t in node.inputs if t.dtype.kind == "f" and not np.isfinite(t._data).all()]
-    blame = "; not finite already: " + ", ".join(map(_describe, given)) if given else ""
-    inside = "; unroll=True tells which op" if isinstance(node.value, Bundle) else ""
-    raise NonFiniteError(
-        f"{what} at index {index} from {phase}{call}{label} ({node.where}){blame}{inside}"
-    )

@@ -14,8 +14,9 @@ import numpy as np
 from ..context import fresh_context
 from ..errors import GraphError
 from ..sweep import toposort
-from ..tensor import Array, Op, Tensor, _describe, next_number, record
+from ..tensor import Array, Op, Tensor, next_number, record
 from ..threads import one_blas_thread
+from ..wording import describe
 from .graph import Graph, fingerprint
 from .trace import graph_of
 
@@ -65,7 +66,7 @@ def check_repeatable(once: Traced, again: Traced) -> None:
             reader = next((n for n in nodes if any(x is t for x in n.inputs)), None)
             place = "" if reader is None else f", read by {reader.op.name} ({reader.where}),"
             raise GraphError(
-                f"scan: {_describe(t)}{place} has other values when step is called again. "
+                f"scan: {describe(t)}{place} has other values when step is called again. "
                 f"{_WHY_REPEATABLE}"
             )
 
@@ -109,7 +110,7 @@ class _Tracer:
             now = stack.pop()
             if id(now) in self.placeholders:
                 raise GraphError(
-                    f"scan: {_describe(t)} depends on the carry or on x_t, and has no value of its "
+                    f"scan: {describe(t)} depends on the carry or on x_t, and has no value of its "
                     "own while the step is compiled: no float(), bool(), comparison, .numpy() or "
                     ".data on it inside step, nor no_grad, nor grad without create_graph. Use "
                     "where, maximum, relu or detach, or pass unroll=True"

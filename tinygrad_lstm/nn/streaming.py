@@ -16,7 +16,7 @@ from . import _checks
 from .cells import as_input, check_float
 
 if TYPE_CHECKING:
-    from .recurrent import _Recurrent
+    from ._layers import Recurrent
 
 __all__ = ["Streaming"]
 
@@ -41,7 +41,7 @@ class Streaming:
     Raises ShapeError and DTypeError for an x_t or state that does not fit.
     """
 
-    def __init__(self, layer: _Recurrent, batch: int | None, backend: str | None) -> None:
+    def __init__(self, layer: Recurrent, batch: int | None, backend: str | None) -> None:
         if layer.bidirectional:
             raise ValueError(
                 f"streaming: {layer} is bidirectional, and its reverse direction starts at the end "
