@@ -60,7 +60,6 @@ _INTO: dict[str, Callable[..., Any]] = {
     **_ELEMENTWISE,
     "greater": np.greater,
     "equal": np.equal,
-    "matmul": kernels.matmul_into,
     "where": _where,
     "scatter": _scatter,
     "sum": _sum,
@@ -72,6 +71,7 @@ IN_PLACE = frozenset(_ELEMENTWISE)
 
 def into(i: Instruction, graph: Graph) -> Callable[..., Any] | None:
     """The function that writes the instruction's result into its last positional argument."""
-    if i.op.name == "matmul" and all(len(graph.spec(v).shape) == 2 for v in i.inputs):
-        return np.matmul
+    if i.op.name == "matmul":
+        left, right = (len(graph.spec(v).shape) for v in i.inputs)
+        return kernels.matmul_into if left > right == 2 else np.matmul
     return _INTO.get(i.op.name)

@@ -5,7 +5,7 @@ The source of one Python function is written for a program and compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy as np
 from ..tensor import Array
 from . import memory
 from .numpy_source import write
+from .planes import Home
 from .program import Outcome, Program
-from .regroup import known_first
+from .read_planes import Index
 
 __all__ = ["NumpyLoop", "Spans"]
 
@@ -26,17 +27,25 @@ class NumpyLoop:
     """A program as a Python function.
 
     What is multiplied over time is kept, and multiplied at the end in one go. small: of how many
-    multiplications products are best, in a loop on one thread.
+    multiplications products are best, in a loop on one thread. homes: of values that are written
+    over arrays that the loop reads, which are not to be used after it.
     """
 
-    def __init__(self, program: Program, small: int = 0) -> None:
-        self.program = known_first(program)
+    def __init__(
+        self, program: Program, small: int = 0, homes: Mapping[int, Home] | None = None
+    ) -> None:
+        self.program = program
         known = {*self.program.timed, *self.program.stacks}
         pairs = self.program.products
         factors = dict.fromkeys(v for pair in pairs for v in pair if v not in known)
         kept = replace(self.program, stacks=(*self.program.stacks, *factors))
         self._kept = kept
-        _, self._run = write(kept, small)
+        self._homes: dict[int, tuple[int, Index]] = {  # of stacks, by their positions
+            kept.stacks.index(v): (kept.timed.index(home.timed), home.planes)
+            for v, home in (homes or {}).items()
+            if v in kept.stacks
+        }
+        _, self._run = write(kept, small, homes)
         place = {v: (0, k) for k, v in enumerate(kept.timed)}
         place |= {v: (1, k) for k, v in enumerate(kept.stacks)}
         self._pairs = [(place[left], place[right]) for left, right in pairs]
@@ -53,7 +62,11 @@ class NumpyLoop:
         program = self.program
         stacks: list[Array] = []
         for k, (shape, dtype) in enumerate(program.specs(self._kept.stacks)):
-            stacks.append(memory.array((steps + (k < program.history), *shape), dtype))
+            if k in self._homes:
+                place, planes = self._homes[k]
+                stacks.append(timed[place][:, planes])
+            else:
+                stacks.append(memory.array((steps + (k < program.history), *shape), dtype))
         initial = list(carried)
         for k in range(program.history):
             stacks[k][0] = carried[k]

@@ -6,16 +6,19 @@ taken: at a step there is little but calls that write where their result is want
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..tensor import Array
 from .ahead import ahead_of, block_length
+from .gates import FEWEST_ROWS
 from .graph import Instruction
 from .into import IN_PLACE, into
 from .partition import for_all_steps
+from .planes import Home
 from .program import Program
 from .reuse import Slots, roots_of, slots_of
 from .source import Called, Source
@@ -31,15 +34,18 @@ def _rows(a: Array) -> Iterable[Array]:
     return a if a.ndim > 1 else [a[t, ...] for t in range(len(a))]
 
 
-def write(program: Program, small: int = 0) -> tuple[str, Callable[..., Any]]:
+def write(
+    program: Program, small: int = 0, homes: Mapping[int, Home] | None = None
+) -> tuple[str, Callable[..., Any]]:
     """The function's source, and the function.
 
     It is called with the number of steps, the spans of them (first, end) to run one after the
     other, the carries, then lists of arrays: timed, invariants, stacks and sums. It fills the
     stacks, adds to the sums and returns the last carries. Larger products are done in several of up
-    to `small` multiplications, where that is possible.
+    to `small` multiplications, where that is possible. homes: values that are written over timed
+    inputs; the stacks among them are to be views of these.
     """
-    return _Writer(program, small).write()
+    return _Writer(program, small, homes or {}).write()
 
 
 def rows_of_a_product(rows: int, inner: int, columns: int, small: int) -> int:
@@ -56,8 +62,8 @@ class _Writer:
     the memory that it is written into.
     """
 
-    def __init__(self, program: Program, small: int) -> None:
-        self.program, self.small = program, small
+    def __init__(self, program: Program, small: int, homes: Mapping[int, Home]) -> None:
+        self.program, self.small, self.homes = program, small, homes
         self.graph = program.graph
         self.source = Source(self.graph)
         self.names = self.source.names
@@ -79,6 +85,7 @@ class _Writer:
         self.read_inside = {v for i in (*self.loop, *self.ahead.values()) for v in i.inputs}
         self.read_inside.update((*p.carry_out, *p.sums))
         self.placed: dict[int, tuple[int, slice]] = {}  # value -> its part of a concatenation
+        self.gathered: set[int] = set()  # concatenations of parts that are computed elsewhere
         self._place()
         self.wholes = {whole for whole, _ in self.placed.values()}
         self.slots = Slots([], {})
@@ -154,11 +161,21 @@ class _Writer:
                 if v in inside and self._movable(v):
                     self.placed[v] = (i.out, slice(start, stop))
                 start = stop
+            if self._has_short_rows(i) and all(
+                self.placed.get(v, (None,))[0] == i.out for v in i.inputs
+            ):
+                self.gathered.add(i.out)
+
+    def _has_short_rows(self, i: Instruction) -> bool:
+        """Whether equal parts of many rows are joined: one copy of them all is faster."""
+        widths = {self.graph.spec(v).shape[-1] for v in i.inputs}
+        return math.prod(self.graph.spec(i.out).shape[:-1]) >= FEWEST_ROWS and len(widths) == 1
 
     def _movable(self, value: int) -> bool:
         """Whether the value may be written wherever it is wanted first."""
         made = self.made[value]
-        taken = value in self.stack_of or value in self.program.carry_out or value in self.placed
+        given = (self.stack_of, self.program.carry_out, self.placed, self.homes)
+        taken = any(value in places for places in given)
         return not taken and not is_view(made) and made.op.name != "concatenate"
 
     def _carries_in_place(self) -> set[int]:
@@ -187,11 +204,20 @@ class _Writer:
         k = self.stack_of.get(value)
         if value in self.placed:
             whole, part = self.placed[value]
+            if whole in self.gathered:
+                self.level[value] = "head"
+                self.head.append(f"v{value} = p{whole}[{self.made[whole].inputs.index(value)}]")
+                return
             self._target(whole)
             level = self.level[value] = self.level[whole]
             letter = "w" if level == "block" else "v"
             text = f"{letter}{value} = {letter}{whole}[..., {part.start}:{part.stop}]"
             self._at(level).append(text)
+        elif value in self.homes:
+            timed, planes = self.homes[value]
+            self.level[value] = "block"
+            self.names[f"k{value}"] = (slice(None), planes)
+            self.block.append(f"w{value} = w{timed}[k{value}]")
         elif k is not None:
             self.level[value] = "block"
             rows = "a + 1:b + 1" if k < self.program.history else "a:b"
@@ -268,12 +294,17 @@ class _Writer:
 
     def _write_loop(self) -> None:
         p = self.program
-        elsewhere = {*self.stack_of, *p.carry_out, *self.placed, *self.wholes}
+        elsewhere = {*self.stack_of, *p.carry_out, *self.placed, *self.wholes, *self.homes}
         self.slots = slots_of(self.graph, self.loop, set(p.sums), elsewhere)
         self.head += [f"s{k} = {self._empty(*spec)}" for k, spec in enumerate(self.slots.specs)]
+        for whole in sorted(self.gathered):
+            parts = self.made[whole].inputs
+            new = self._empty(*self.graph.spec(parts[0]), f"{len(parts)}, ")
+            self.head.append(f"p{whole} = {new}")
+            self.head.append(f"q{whole} = np.moveaxis(p{whole}, 0, -2)")
         for i in self.loop:
-            wanted = i.out in self.stack_of or i.out in p.carry_out
-            if is_view(i) and not wanted:
+            stacked = i.out in self.stack_of and i.out not in self.homes
+            if is_view(i) and not stacked and i.out not in p.carry_out:
                 self._view(i)
             elif i.out in self.wholes:
                 self._rest_of(i)
@@ -291,17 +322,24 @@ class _Writer:
             self.step.append(f"{left} = {right}")
 
     def _in_parts(self, i: Instruction) -> list[str]:
-        """A product of two matrices as several of fewer rows; nothing if that does not help."""
+        """A product with a matrix, or with each of several, as several of fewer rows.
+
+        Nothing if that does not help.
+        """
         shapes = [self.graph.spec(v).shape for v in i.inputs]
-        if not self.small or i.op.name != "matmul" or any(len(shape) != 2 for shape in shapes):
+        if not self.small or i.op.name != "matmul" or len(shapes[0]) != 2:
             return []
-        left, right = shapes
-        rows = rows_of_a_product(left[0], left[1], right[1], self.small)
-        if rows in (0, left[0]):
+        (count, inner), (*planes, _, columns) = shapes
+        rows = rows_of_a_product(count, inner, columns, self.small)
+        if rows in (0, count) or len(planes) > 1:
             return []
         self.names["matmul"] = np.matmul
-        a, out = (f"v{v}.reshape({left[0] // rows}, {rows}, -1)" for v in (i.inputs[0], i.out))
-        return [f"matmul({a}, v{i.inputs[1]}, {out})"]
+        a, b = (f"v{v}" for v in i.inputs)
+        parts = f"{count // rows}, {rows}"
+        lead = "".join(f"{n}, " for n in planes)
+        right = f"{b}[:, None]" if planes else b
+        out = f"v{i.out}.reshape({lead}{parts}, {columns})"
+        return [f"matmul({a}.reshape({parts}, {inner}), {right}, {out})"]
 
     def _in_step(self, value: int) -> str:
         return f"v{value}"
@@ -332,6 +370,13 @@ class _Writer:
     def _rest_of(self, i: Instruction) -> None:
         """Copy into a concatenation what could not be computed in place."""
         self._target(i.out)
+        if i.out in self.gathered:
+            *rows, width = self.graph.spec(i.inputs[0]).shape
+            shape = (*rows, len(i.inputs), width)
+            self._at_step((), i.out)
+            self.names["copyto"] = np.copyto
+            self.step.append(f"copyto(v{i.out}.reshape({shape}), q{i.out})")
+            return
         start = 0
         for v in i.inputs:
             stop = start + self.graph.spec(v).shape[-1]

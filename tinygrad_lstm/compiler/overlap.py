@@ -24,6 +24,7 @@ from .beside import Beside
 from .graph import Graph, Instruction
 from .numpy_backend import NumpyLoop
 from .numpy_source import rows_of_a_product
+from .planes import Loops
 from .pool import allowed_threads
 from .program import Outcome, Program
 from .spanned import Started, spanned
@@ -51,9 +52,11 @@ def helpers_now() -> int:
 class Before:
     """The part before a loop, run beside it."""
 
-    def __init__(self, plan: Plan, start: Callable[[Sequence[Array]], Started]) -> None:
+    def __init__(
+        self, plan: Plan, loops: Loops, start: Callable[[Sequence[Array]], Started]
+    ) -> None:
         self.steps, self._start = plan.steps, start
-        self._loop = NumpyLoop(plan.forward, small_product())
+        self._loop = NumpyLoop(loops.forward, small_product(), loops.homes)
         self._spans = spans_in(plan.steps)
 
     def run(
@@ -79,16 +82,16 @@ class Before:
         return timed, invariants, late, outcome
 
 
-def before_of(plan: Plan, results: Sequence[Sequence[int]]) -> Before | None:
+def before_of(plan: Plan, loops: Loops, results: Sequence[Sequence[int]]) -> Before | None:
     """None if it is not worth it, or some op mixes the steps. results: as `run_once` has them."""
-    graph = plan.parts.before
+    graph = loops.before
     timed = graph.inputs[: plan.xs]
     spans = spans_of(graph, dict.fromkeys(timed, Along(0)), plan.steps)
-    if spans is None or spans.totals or not _is_loop_small(plan.forward):
+    if spans is None or spans.totals or not _is_loop_small(loops.forward):
         return None
     if multiplications(graph, spans.over) < _WORTH_IT:
         return None
-    return Before(plan, spanned(graph, spans, timed, (), results))
+    return Before(plan, loops, spanned(graph, spans, timed, (), results))
 
 
 class After:
@@ -102,12 +105,13 @@ class After:
     def __init__(
         self,
         plan: Plan,
+        program: Program,
         start: Callable[[Sequence[Array]], Started],
         sources: Sequence[tuple[bool, int]],
     ) -> None:
         self.steps, self._start, self._sources = plan.steps, start, sources
-        self._loop = NumpyLoop(plan.backward, small_product())
-        self._products = len(plan.backward.products)
+        self._loop = NumpyLoop(program, small_product())
+        self._products = len(program.products)
         self._spans = spans_in(plan.steps)[::-1]
 
     def run(
@@ -167,10 +171,10 @@ class _Totals:
                     np.add(total, share, out=total)
 
 
-def after_of(plan: Plan) -> After | None:
+def after_of(plan: Plan, loops: Loops) -> After | None:
     """None if it is not worth it, or some op mixes the steps."""
     derived, before, program = plan.before_backward, plan.parts.before, plan.backward
-    if derived is None or not _is_loop_small(program):
+    if derived is None or loops.backward is None or not _is_loop_small(loops.backward):
         return None
     ahead = spans_of(before, dict.fromkeys(before.inputs[: plan.xs], Along(0)), plan.steps)
     graph, count = derived.graph, len(derived.seeded)
@@ -196,7 +200,7 @@ def after_of(plan: Plan) -> After | None:
         for v in found
     ]
     run = spanned(graph, spans, list(along), last, (graph.outputs,), apart=True)
-    return After(plan, run, sources)
+    return After(plan, loops.backward, run, sources)
 
 
 def spans_in(steps: int) -> list[Span]:
@@ -222,11 +226,11 @@ def _is_loop_small(program: Program) -> bool:
     for i in graph.instructions:
         if i.op.name != "matmul" or i.out in in_blocks:
             continue
-        if multiplications(graph, [i]) <= max(_UNTHREADED, small):
-            continue
         left, right = (graph.spec(v).shape for v in i.inputs)
-        if len(left) != 2 or len(right) != 2:
+        if multiplications(graph, [i]) // math.prod(right[:-2]) <= max(_UNTHREADED, small):
+            continue
+        if len(left) != 2 or len(right) not in (2, 3):
             return False
-        if not rows_of_a_product(left[0], left[1], right[1], small):
+        if not rows_of_a_product(*left, right[-1], small):
             return False
     return True

@@ -39,13 +39,18 @@ class Program:
         """Shape and dtype of several values."""
         return [self.graph.spec(v) for v in values]
 
-    def rewritten(self, change: Callable[[Graph], Graph]) -> Program:
-        """With another graph that gives the same values, perhaps by other numbers."""
+    def observed(self) -> Graph:
+        """The graph with everything that it computes for the loop as its outputs, each once."""
         made = self.graph.producers()
         lists = (self.carry_out, self.stacks, self.sums, *self.products, self.graph.outputs)
-        wanted = tuple(dict.fromkeys(v for values in lists for v in values if v in made))
-        graph = change(replace(self.graph, outputs=wanted))
-        number = dict(zip(wanted, graph.outputs, strict=True))
+        wanted = dict.fromkeys(v for values in lists for v in values if v in made)
+        return replace(self.graph, outputs=tuple(wanted))
+
+    def rewritten(self, change: Callable[[Graph], Graph]) -> Program:
+        """With another graph that gives the same values, perhaps by other numbers."""
+        observed = self.observed()
+        graph = change(observed)
+        number = dict(zip(observed.outputs, graph.outputs, strict=True))
 
         def renamed(values: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(number.get(v, v) for v in values)

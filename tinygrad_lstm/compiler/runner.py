@@ -16,6 +16,7 @@ from .graph import Spec
 from .numpy_backend import NumpyLoop
 from .once import run_once
 from .overlap import after_of, before_of, helpers_now
+from .planes import loops_of
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -44,13 +45,15 @@ class Runner:
 
     def __init__(self, plan: Plan) -> None:
         self.steps, self.carries, self.rows = plan.steps, plan.carries, plan.rows
-        self.loop = NumpyLoop(plan.forward)
+        self._loops = loops_of(plan)
+        self._loop = NumpyLoop(self._loops.forward, homes=self._loops.homes)
         parts, program = plan.parts, plan.forward
         derived = plan.before_backward
         late = () if derived is None else derived.reads
-        results = (parts.timed, parts.invariants, late)
-        self._ahead = run_once(parts.before, results)
-        self._beside = before_of(plan, results)
+        before = self._loops.before
+        results = (before.outputs[: len(parts.timed)], parts.invariants, late)
+        self._ahead = run_once(before, results)
+        self._beside = before_of(plan, self._loops, results)
         place = {v: (k, k < program.history) for k, v in enumerate(program.stacks)}
         self._ys = [place[v] for v in program.graph.outputs[self.carries :]]
         self._pull: Callable[..., list[Array | None]] | None = None
@@ -81,7 +84,7 @@ class Runner:
             timed, invariants, late, outcome = self._beside.run(carried, given, helpers)
         else:
             timed, invariants, late = self._ahead(given)
-            outcome = self.loop(self.steps, carried, timed, invariants)
+            outcome = self._loop(self.steps, carried, timed, invariants)
         outputs, stacks = outcome.finals, outcome.stacks
         if self.rows:
             outputs[:] = [a[np.newaxis] for a in outputs]
@@ -105,7 +108,7 @@ class Runner:
 
     def _prepare_pull(self, plan: Plan) -> None:
         loop, derived = plan.parts.loop, plan.before_backward
-        self._back = NumpyLoop(plan.backward)
+        self._back = NumpyLoop(self._loops.backward or plan.backward)
         zeros = [np.zeros(*loop.spec(v)) for v in loop.outputs]
         self._zeros = zeros[: self.carries]
         self._seeded = [  # over time in the memory of one step
@@ -127,7 +130,7 @@ class Runner:
         self._late = run_once(derived.graph, (derived.graph.outputs,), apart=True)
         position = {v: k for k, v in enumerate(plan.parts.before.inputs)}
         self._found = [self.carries + position[plan.wanted_before[k]] for k in derived.reached]
-        self._beside_back = after_of(plan)
+        self._beside_back = after_of(plan, self._loops)
         self._last = [
             entry for v, entry in zip(seeds, self._seeds, strict=True) if v in plan.parts.invariants
         ]

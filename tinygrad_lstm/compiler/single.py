@@ -15,7 +15,9 @@ import numpy as np
 from ..errors import GraphError
 from ..tensor import Array, Tensor
 from .backends import Backend, NotNative, backend_named
+from .numpy_backend import NumpyLoop
 from .plan import Plan
+from .regroup import known_first
 from .runner import Runner
 from .step import FlatStep, check_repeatable, trace_step
 
@@ -55,7 +57,7 @@ class SingleStep:
         graph, carries = traced.graph, len(states)
         self._captured = traced.captured
         self._plan = Plan(graph, carries, len(inputs), 1, [False] * len(graph.inputs), _STEPWISE)
-        self._loop = Runner(self._plan).loop
+        self._loop = NumpyLoop(known_first(self._plan.forward))
         self._make_buffers(series, histories)
         self._native = None
         if name == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
