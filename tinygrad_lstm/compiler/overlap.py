@@ -73,11 +73,13 @@ class Before:
 
             def spans(stacks: Sequence[Array]) -> Iterator[Span]:
                 for k, span in enumerate(self._spans):
-                    beside.wait(k)
+                    if k:
+                        beside.wait(k)
                     yield span
 
-            for k in range(len(self._spans)):
+            for k in range(1, len(self._spans)):
                 beside.add(k)
+            work(0)  # sooner than another thread wakes up
             outcome = self._loop(self.steps, carried, timed, invariants, spans)
         return timed, invariants, late, outcome
 
