@@ -148,6 +148,19 @@ def test_what_stands_before_the_loop_may_be_any_sum():
     assert found.homes
 
 
+@pytest.mark.parametrize(("steps", "hidden"), [(1, H), (2, 1)])
+def test_there_may_be_little_to_do(steps, hidden):
+    p = _Weights(np.float64, 10)
+    u, w = p(I, 2 * hidden), p(hidden, 2 * hidden)
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        z = x @ u + h @ w
+        h = tg.sigmoid(z[:, :hidden]) * tg.tanh(z[:, hidden:])
+        return h, h
+
+    assert_same(step, tensors(hidden, B), tensors(I, steps, B), p.all, backend="numpy")
+
+
 def test_gradients_can_be_taken_twice_from_one_run():
     layer = tg.nn.LSTM(I, H, dtype=np.float64)
     x = tensors(I, T, B)

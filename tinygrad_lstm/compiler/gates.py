@@ -60,7 +60,7 @@ def gates_of(
     values of one gate at most. The graph's outputs are read by others too.
     """
     shape = graph.spec(root).shape
-    if len(shape) != 2 or shape[0] < FEWEST_ROWS or root in graph.outputs:
+    if len(shape) != 2 or shape[0] < FEWEST_ROWS or not shape[1] or root in graph.outputs:
         return None
     readers = users(graph)
     term = _term_given(graph, root, moving, given, readers)
