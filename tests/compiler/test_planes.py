@@ -113,6 +113,22 @@ def test_gates_that_are_outputs_or_are_read_in_other_ways_too_give_the_same():
     assert_same(step, tensors((H, H), B), tensors(I, T, B), p.all, backend="numpy")
 
 
+def test_a_gate_may_be_a_carry_and_an_output():
+    p = _Weights(np.float64, 12)
+    u, w = p(I, 3 * H), p(H, 3 * H)
+
+    def step(state: Any, x: Tensor) -> Any:
+        h, c = state
+        z = x @ u + h @ w
+        h, c = tg.tanh(z[:, :H]), tg.sigmoid(z[:, H : 2 * H]) + c
+        return (h, c), (h, tg.tanh(z[:, 2 * H :]))
+
+    assert_same(step, tensors((H, H), B), tensors(I, T, B), p.all, backend="numpy")
+    _, found = loops(step, (H, H))
+    assert found.homes
+    assert not {*found.forward.graph.outputs}.intersection(found.homes)  # they outlive the run
+
+
 def test_slices_that_overlap_or_leave_columns_out_give_the_same():
     p = _Weights(np.float64, 5)
     u, w = p(I, 4 * H), p(H, 4 * H)
@@ -159,6 +175,21 @@ def test_there_may_be_little_to_do(steps, hidden):
         return h, h
 
     assert_same(step, tensors(hidden, B), tensors(I, steps, B), p.all, backend="numpy")
+
+
+def test_what_stands_before_the_loop_may_be_no_product_or_one_that_is_read_elsewhere():
+    p = _Weights(np.float64, 11)
+    u, w = p(I, 2 * H), p(H, 2 * H)
+
+    def step(h: Tensor, x: Any) -> Any:
+        small, wide = x
+        product = small @ u
+        z = tg.tanh(wide) + product + h @ w
+        h = tg.sigmoid(z[:, :H]) * tg.tanh(z[:, H:])
+        return h, h + product[:, :H]
+
+    xs = tensors((I, 2 * H), T, B)
+    assert_same(step, tensors(H, B), xs, p.all, backend="numpy")
 
 
 def test_gradients_can_be_taken_twice_from_one_run():

@@ -91,8 +91,11 @@ def test_gates_are_coloured_from_0_to_1_and_states_around_0() -> None:
 
 
 def test_heat_maps_are_labelled_with_the_characters_of_a_text() -> None:
-    figure = plots.gate_heatmaps({"f_t": np.ones((3, 2))}, steps=["a", "$", "\\"])
+    figure = plots.gate_heatmaps(
+        {"f_t": np.ones((3, 2))}, steps=["a", "$", "\\"], x_label="character"
+    )
     axes = next(axes for axes in figure.axes if axes.get_images())
+    assert axes.get_xlabel() == "character"
     figure.canvas.draw()
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", r"\$", "\\"]
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from ..ops import OPS
 from .graph import Graph, Instruction, users
 from .merge import last_axis_slice
-from .tidy import is_view
+from .tidy import summed
 
-__all__ = ["FEWEST_ROWS", "Gates", "Part", "gates_of", "partial_sums"]
+__all__ = ["FEWEST_ROWS", "Gates", "Part", "gates_of"]
 
 FEWEST_ROWS = 8
 """Of a value whose slices are slow to go through."""
@@ -79,19 +79,6 @@ def gates_of(
     return None if parts is None else Gates(root, term, width, wide, parts)
 
 
-def partial_sums(graph: Graph, root: int) -> list[int]:
-    """The sum, and the sums in it that nobody else reads."""
-    made, readers = graph.producers(), users(graph)
-    found = [root]
-    for v in found:
-        for term in made[v].inputs:
-            i = made.get(term)
-            alone = len(readers[term]) == 1 and term not in graph.outputs
-            if i is not None and i.op is _ADD and alone and graph.spec(term) == graph.spec(root):
-                found.append(term)
-    return found
-
-
 def _term_given(
     graph: Graph,
     root: int,
@@ -100,10 +87,10 @@ def _term_given(
     readers: Mapping[int, list[Instruction]],
 ) -> int | None:
     """The one term that is given, if the others are layers' products or do not move."""
-    made, sums = graph.producers(), partial_sums(graph, root)
+    made = graph.producers()
     found: list[int] = []
     layers = 0
-    for v in (v for s in sums for v in made[s].inputs if v not in sums):
+    for v in summed(graph, root, made, readers)[1]:
         i = made.get(v)
         alone = len(readers[v]) == 1 and v not in graph.outputs
         if v in given and graph.spec(v) == graph.spec(root) and alone:
@@ -155,8 +142,8 @@ def _parts(
         if part is None or i.out in graph.outputs:
             return None
         above = readers.get(i.out, [])
-        alone = len(above) == 1 and _is_function(above[0])
-        found.append(Part(part[1:], above[0] if alone else None))
+        function = above[0] if len(above) == 1 and _is_function(above[0]) else None
+        found.append(Part(part[1:], function))
     found.sort(key=lambda p: p.columns)
     edges = [0, *(p.columns[1] for p in found)]
     tiled = all(p.columns[0] == edge for p, edge in zip(found, edges, strict=False))
@@ -164,4 +151,4 @@ def _parts(
 
 
 def _is_function(i: Instruction) -> bool:
-    return i.op.elementwise and not i.attrs and len(i.inputs) == 1 and not is_view(i)
+    return i.op.elementwise and not i.attrs and len(i.inputs) == 1

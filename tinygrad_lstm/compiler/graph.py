@@ -129,6 +129,13 @@ class Builder:
             **changes,
         )
 
+    def replacing(self, replaced: Mapping[int, int]) -> Graph:
+        """The old instructions, with some values replaced by what those added here make."""
+        kept = (i for i in self.graph.instructions if i.out not in replaced)
+        self.instructions = [*kept, *self.instructions]
+        names = {replaced.get(v, v): name for v, name in self.graph.names.items()}
+        return in_order(self.finish(names=names).renamed(replaced)).pruned()
+
 
 def users(graph: Graph) -> dict[int, list[Instruction]]:
     """The instructions that read each value."""

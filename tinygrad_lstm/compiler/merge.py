@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import OPS
-from .graph import Builder, Graph, Instruction, Spec, in_order
+from .graph import Builder, Graph, Instruction, Spec
 
 __all__ = ["merge_products", "merge_slices"]
 
@@ -48,12 +48,7 @@ def merge_products(graph: Graph, varying: set[int]) -> Graph:
             index = (Ellipsis, slice(start, start + width))
             replaced[i.out] = builder.add(_GETITEM, (whole,), {"index": index}, graph.spec(i.out))
             start += width
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in replaced),
-        *builder.instructions,
-    ]
-    names = {replaced.get(v, v): name for v, name in graph.names.items()}
-    return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+    return builder.replacing(replaced)
 
 
 def _joined(
@@ -196,9 +191,4 @@ def _merge_run(
     for a, b, i in run:
         index = (Ellipsis, slice(a - start, b - start))
         replaced[i.out] = builder.add(_GETITEM, (together,), {"index": index}, graph.spec(i.out))
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in replaced),
-        *builder.instructions,
-    ]
-    names = {replaced.get(v, v): name for v, name in graph.names.items()}
-    return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+    return builder.replacing(replaced)

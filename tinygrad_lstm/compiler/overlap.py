@@ -53,11 +53,11 @@ class Before:
     """The part before a loop, run beside it."""
 
     def __init__(
-        self, plan: Plan, loops: Loops, start: Callable[[Sequence[Array]], Started]
+        self, steps: int, loops: Loops, start: Callable[[Sequence[Array]], Started]
     ) -> None:
-        self.steps, self._start = plan.steps, start
+        self.steps, self._start = steps, start
         self._loop = NumpyLoop(loops.forward, small_product(), loops.homes)
-        self._spans = spans_in(plan.steps)
+        self._spans = spans_in(steps)
 
     def run(
         self, carried: Sequence[Array], given: Sequence[Array], helpers: int
@@ -93,7 +93,7 @@ def before_of(plan: Plan, loops: Loops, results: Sequence[Sequence[int]]) -> Bef
         return None
     if multiplications(graph, spans.over) < _WORTH_IT:
         return None
-    return Before(plan, loops, spanned(graph, spans, timed, (), results))
+    return Before(plan.steps, loops, spanned(graph, spans, timed, (), results))
 
 
 class After:
@@ -106,15 +106,15 @@ class After:
 
     def __init__(
         self,
-        plan: Plan,
+        steps: int,
         program: Program,
         start: Callable[[Sequence[Array]], Started],
         sources: Sequence[tuple[bool, int]],
     ) -> None:
-        self.steps, self._start, self._sources = plan.steps, start, sources
+        self.steps, self._start, self._sources = steps, start, sources
         self._loop = NumpyLoop(program, small_product())
         self._products = len(program.products)
-        self._spans = spans_in(plan.steps)[::-1]
+        self._spans = spans_in(steps)[::-1]
 
     def run(
         self,
@@ -173,10 +173,10 @@ class _Totals:
                     np.add(total, share, out=total)
 
 
-def after_of(plan: Plan, loops: Loops) -> After | None:
-    """None if it is not worth it, or some op mixes the steps."""
+def after_of(plan: Plan, loop: Program) -> After | None:
+    """None if it is not worth it, or some op mixes the steps. loop: plan.backward as it is run."""
     derived, before, program = plan.before_backward, plan.parts.before, plan.backward
-    if derived is None or loops.backward is None or not _is_loop_small(loops.backward):
+    if derived is None or not _is_loop_small(loop):
         return None
     ahead = spans_of(before, dict.fromkeys(before.inputs[: plan.xs], Along(0)), plan.steps)
     graph, count = derived.graph, len(derived.seeded)
@@ -202,7 +202,7 @@ def after_of(plan: Plan, loops: Loops) -> After | None:
         for v in found
     ]
     run = spanned(graph, spans, list(along), last, (graph.outputs,), apart=True)
-    return After(plan, loops.backward, run, sources)
+    return After(plan.steps, loop, run, sources)
 
 
 def spans_in(steps: int) -> list[Span]:

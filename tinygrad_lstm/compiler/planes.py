@@ -14,18 +14,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..ops import OPS
-from .gates import Columns, Gates, Part, gates_of, partial_sums
-from .graph import Builder, Graph, Instruction, Spec, in_order, users
+from .gates import Columns, Gates, Part, gates_of
+from .graph import Builder, Graph, Instruction, Spec, users
 from .into import IN_PLACE
 from .merge import last_axis_slice
 from .program import Program
 from .read_planes import Index, index_of, reading_planes
 from .regroup import known_first
+from .tidy import summed
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["Home", "Index", "Loops", "loops_of"]
+__all__ = ["Home", "Loops", "loops_of"]
 
 _ADD, _MATMUL, _GETITEM, _RESHAPE, _STACK = (
     OPS[k] for k in ("add", "matmul", "getitem", "reshape", "stack")
@@ -42,6 +43,8 @@ class Home(NamedTuple):
 class Loops(NamedTuple):
     """A plan's loops as NumPy runs them, and the part before, whose first outputs they read.
 
+    backward: None where no gradient is wanted.
+
     homes: where values of the forward loop are written, of those for which that is said.
     """
 
@@ -57,40 +60,24 @@ def loops_of(plan: Plan) -> Loops:
     loops = Loops(plan.parts.before, known_first(plan.forward), {}, backward)
     late = () if plan.before_backward is None else plan.before_backward.reads
     there = plan.parts.before.producers()
-    inputs = _read_back(plan)
+    inputs: dict[int, int] = {}  # what the backward loop reads of the forward one -> its input
+    if plan.differentiable:
+        given = plan.backward.timed[len(plan.backward.timed) - len(plan.timed_reads) :]
+        inputs = dict(zip(plan.timed_reads, given, strict=True))
     free = {v for v in plan.parts.timed if v in there and v not in inputs and v not in late}
     read = {k: inputs[v] for k, v in enumerate(plan.forward.stacks) if v in inputs}
-    while (gates := _next_gates(loops.forward, free, read)) is not None:
+    while (gates := _next_gates(loops.forward, free)) is not None:
         stacks = loops.forward.stacks
-        seen = {v for k, v in read.items() if v is not None and stacks[k] in gates.wide}
+        seen = {v for k, v in read.items() if stacks[k] in gates.wide}
         loops = _laid_out(loops, gates, seen, late)
         free.discard(gates.given)
     return loops
 
 
-def _read_back(plan: Plan) -> dict[int, int | None]:
-    """What the backward loop reads of the forward one: the input that it is there.
-
-    None where more is done with it than the graph says.
-    """
-    if not plan.differentiable:
-        return {}
-    program = plan.backward
-    factors = {v for pair in program.products for v in pair}
-    more = {*program.stacks, *program.carry_out, *program.sums, *factors}
-    more.update(plan.timed_found.values())
-    inputs = program.timed[len(program.timed) - len(plan.timed_reads) :]
-    pairs = zip(plan.timed_reads, inputs, strict=True)
-    return {v: None if value in more else value for v, value in pairs}
-
-
-def _next_gates(
-    program: Program, free: Collection[int], read: Mapping[int, int | None]
-) -> Gates | None:
+def _next_gates(program: Program, free: Collection[int]) -> Gates | None:
     graph = program.observed()
     moving = graph.depending_on([*program.carried, *program.timed])
     fixed = {*program.carry_out, *program.sums, *program.graph.outputs}
-    fixed.update(v for k, v in enumerate(program.stacks) if read.get(k, v) is None)
     found = (
         gates_of(graph, i.out, moving, free, fixed) for i in graph.instructions if i.op is _ADD
     )
@@ -101,7 +88,7 @@ def _laid_out(loops: Loops, gates: Gates, seen: Collection[int], late: Sequence[
     """seen: inputs of the backward loop that are values of several gates."""
     program = loops.forward
     position = program.timed.index(gates.given)
-    layout = Layout(gates)
+    layout = _Layout(gates)
     before = _before(loops.before, position, layout, late)
     rewriting: list[_Forward] = []
 
@@ -123,7 +110,7 @@ def _laid_out(loops: Loops, gates: Gates, seen: Collection[int], late: Sequence[
     return Loops(before, forward, homes, backward)
 
 
-class Layout:
+class _Layout:
     """In which order the gates are planes: those with the same function are neighbours."""
 
     def __init__(self, gates: Gates) -> None:
@@ -151,12 +138,17 @@ class _Sum:
     """A sum of products in planes, added to a graph under construction."""
 
     def __init__(
-        self, builder: Builder, root: int, layout: Layout, known: Mapping[int, int]
+        self, builder: Builder, root: int, layout: _Layout, known: Mapping[int, int]
     ) -> None:
         """known: terms that are there in planes."""
         self.builder, self.layout, self.known = builder, layout, known
-        self._sums = frozenset(partial_sums(builder.graph, root))
-        self._made = builder.graph.producers()
+        graph = builder.graph
+        self._made, readers = graph.producers(), users(graph)
+        sums, terms = [], [root]
+        if self._made[root].op is _ADD:
+            sums, terms = summed(graph, root, self._made, readers)
+        self._sums = frozenset(sums)
+        self._layers = {v for v in terms if self._is_layer(v, readers)}
 
     def of(self, value: int) -> int:
         """All of it, or a partial sum, or a term: (..., R, G W) as (..., G, R, W)."""
@@ -164,11 +156,10 @@ class _Sum:
             return self.known[value]
         builder, made = self.builder, self._made.get(value)
         shape, dtype = builder.specs[value]
-        is_layer = made is not None and made.op is _MATMUL and self._is_matrix(made.inputs[1])
-        if made is None or not (value in self._sums or is_layer):
+        if made is None or not (value in self._sums or value in self._layers):
             return self._cut(value)
         planes = Spec((*shape[:-2], len(self.layout.cuts), shape[-2], self.layout.width), dtype)
-        if not is_layer:
+        if value in self._sums:
             return builder.add(_ADD, [self.of(v) for v in made.inputs], {}, planes)
         left, right = made.inputs
         rows, inner = builder.specs[left].shape[-2:]
@@ -177,8 +168,12 @@ class _Sum:
             left = builder.add(_RESHAPE, [left], {"shape": apart.shape}, apart)
         return builder.add(_MATMUL, [left, self._cut(right)], {}, planes)
 
-    def _is_matrix(self, value: int) -> bool:
-        return len(self.builder.specs[value].shape) == 2
+    def _is_layer(self, value: int, readers: Mapping[int, Sequence[Instruction]]) -> bool:
+        """Whether the term is a product with a matrix; one that is read elsewhere is made once."""
+        made = self._made.get(value)
+        if made is None or made.op is not _MATMUL or len(readers.get(value, ())) > 1:
+            return False
+        return len(self.builder.specs[made.inputs[1]].shape) == 2
 
     def _cut(self, value: int) -> int:
         """(..., K, G W) as (..., G, K, W), and (G W,) as (G, 1, W); what all share as it is."""
@@ -203,7 +198,7 @@ class _Sum:
         return builder.add(_RESHAPE, [found], {"shape": rows.shape}, rows)
 
 
-def _before(graph: Graph, position: int, layout: Layout, late: Sequence[int]) -> Graph:
+def _before(graph: Graph, position: int, layout: _Layout, late: Sequence[int]) -> Graph:
     """The part before, with one of its outputs in planes; late: what else is read of it."""
     kept = replace(graph, outputs=(*graph.outputs, *late))
     builder = Builder(kept)
@@ -217,7 +212,7 @@ def _before(graph: Graph, position: int, layout: Layout, late: Sequence[int]) ->
 class _Forward:
     """A loop's graph with gates in planes. given, whole: the term that is there, and the sum."""
 
-    def __init__(self, graph: Graph, layout: Layout) -> None:
+    def __init__(self, graph: Graph, layout: _Layout) -> None:
         self.graph, self.layout, self.gates = graph, layout, layout.gates
         self.builder = Builder(graph)
         self.replaced: dict[int, int] = {}
@@ -242,12 +237,7 @@ class _Forward:
                 inputs = [replaced.get(v, v) for v in i.inputs]
                 spec = self._spec(self.layout.planes(gates.wide[i.out]), i.out)
                 replaced[i.out] = builder.add(i.op, inputs, i.attrs, spec)
-        builder.instructions = [
-            *(i for i in graph.instructions if i.out not in replaced),
-            *builder.instructions,
-        ]
-        names = {replaced.get(v, v): name for v, name in graph.names.items()}
-        return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+        return builder.replacing(replaced)
 
     def _spec(self, planes: tuple[int, int], like: int) -> Spec:
         shape = self.graph.spec(self.gates.root).shape[0], self.layout.width

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ops import OPS
 from ..tensor import Op
-from .graph import Builder, Graph, Instruction, Spec, in_order, users
+from .graph import Builder, Graph, Instruction, Spec, users
 
 __all__ = ["reassociate"]
 
@@ -49,12 +49,7 @@ def reassociate(graph: Graph, rank: Callable[[int], int], op: Op = _ADD) -> Grap
         total = _joined(builder, op, parts)
         if builder.specs[total] == graph.spec(i.out):
             replaced[i.out] = total
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in replaced),
-        *builder.instructions,
-    ]
-    names = {replaced.get(v, v): name for v, name in graph.names.items()}
-    return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+    return builder.replacing(replaced)
 
 
 def _terms(root: Instruction, absorbed: Callable[[int], Instruction | None]) -> list[int]:

@@ -8,7 +8,7 @@ can be done for several steps at a time.
 from __future__ import annotations
 
 from ..ops import OPS
-from .graph import Builder, Graph, Instruction, in_order, users
+from .graph import Builder, Graph, Instruction, users
 from .program import Program
 from .reassociate import reassociate
 
@@ -68,7 +68,7 @@ def _multiplied_apart(graph: Graph, carried: set[int]) -> Graph:
                 parts.append(builder.add(_MUL, (v, slice_of_other), {}, spec))
             replaced[i.out] = builder.add(_CONCATENATE, parts, found.attrs, graph.spec(i.out))
             break
-    return _finished(builder, replaced)
+    return builder.replacing(replaced)
 
 
 def _flat(graph: Graph) -> Graph:
@@ -89,16 +89,4 @@ def _flat(graph: Graph) -> Graph:
                 parts.append(v)
         if len(parts) > len(i.inputs):
             replaced[i.out] = builder.add(_CONCATENATE, parts, i.attrs, graph.spec(i.out))
-    return _finished(builder, replaced)
-
-
-def _finished(builder: Builder, replaced: dict[int, int]) -> Graph:
-    graph = builder.graph
-    if not replaced:
-        return graph
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in replaced),
-        *builder.instructions,
-    ]
-    names = {replaced.get(v, v): name for v, name in graph.names.items()}
-    return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+    return builder.replacing(replaced)

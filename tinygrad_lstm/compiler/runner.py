@@ -17,6 +17,7 @@ from .numpy_backend import NumpyLoop
 from .once import run_once
 from .overlap import after_of, before_of, helpers_now
 from .planes import loops_of
+from .program import Program
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -45,19 +46,18 @@ class Runner:
 
     def __init__(self, plan: Plan) -> None:
         self.steps, self.carries, self.rows = plan.steps, plan.carries, plan.rows
-        self._loops = loops_of(plan)
-        self._loop = NumpyLoop(self._loops.forward, homes=self._loops.homes)
+        loops = loops_of(plan)
+        self._loop = NumpyLoop(loops.forward, homes=loops.homes)
         parts, program = plan.parts, plan.forward
         derived = plan.before_backward
         late = () if derived is None else derived.reads
-        before = self._loops.before
-        results = (before.outputs[: len(parts.timed)], parts.invariants, late)
-        self._ahead = run_once(before, results)
-        self._beside = before_of(plan, self._loops, results)
+        results = (loops.before.outputs[: len(parts.timed)], parts.invariants, late)
+        self._ahead = run_once(loops.before, results)
+        self._beside = before_of(plan, loops, results)
         place = {v: (k, k < program.history) for k, v in enumerate(program.stacks)}
         self._ys = [place[v] for v in program.graph.outputs[self.carries :]]
         self._pull: Callable[..., list[Array | None]] | None = None
-        if not plan.differentiable:
+        if loops.backward is None:
             return
         before = {v: k for k, v in enumerate(program.carried)}
         self._from_stacks: list[tuple[int, int, slice | None]] = []  # position, stack, part of it
@@ -72,7 +72,7 @@ class Runner:
                 self._from_timed.append((position, parts.timed.index(v)))
         self._kept_invariants = [parts.invariants.index(v) for v in plan.invariant_reads]
         self._reads = len(plan.timed_reads)
-        self._prepare_pull(plan)
+        self._prepare_pull(plan, loops.backward)
 
     # -- forward ------------------------------------------------------------------------------
 
@@ -106,9 +106,10 @@ class Runner:
 
     # -- backward -----------------------------------------------------------------------------
 
-    def _prepare_pull(self, plan: Plan) -> None:
+    def _prepare_pull(self, plan: Plan, program: Program) -> None:
+        """program: the backward loop as NumPy runs it."""
         loop, derived = plan.parts.loop, plan.before_backward
-        self._back = NumpyLoop(self._loops.backward or plan.backward)
+        self._back = NumpyLoop(program)
         zeros = [np.zeros(*loop.spec(v)) for v in loop.outputs]
         self._zeros = zeros[: self.carries]
         self._seeded = [  # over time in the memory of one step
@@ -130,7 +131,7 @@ class Runner:
         self._late = run_once(derived.graph, (derived.graph.outputs,), apart=True)
         position = {v: k for k, v in enumerate(plan.parts.before.inputs)}
         self._found = [self.carries + position[plan.wanted_before[k]] for k in derived.reached]
-        self._beside_back = after_of(plan, self._loops)
+        self._beside_back = after_of(plan, program)
         self._last = [
             entry for v, entry in zip(seeds, self._seeds, strict=True) if v in plan.parts.invariants
         ]

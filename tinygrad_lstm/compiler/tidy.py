@@ -6,13 +6,13 @@ saved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ops import OPS
 from .graph import Builder, Graph, Instruction, Spec, in_order, users
 from .merge import last_axis_range, last_axis_slice
 
-__all__ = ["VIEWS", "join_slices", "join_sums", "split_slices", "views_again"]
+__all__ = ["VIEWS", "join_slices", "join_sums", "split_slices", "summed", "views_again"]
 
 _ADD, _SCATTER, _CONCATENATE, _SUM = (OPS[k] for k in ("add", "scatter", "concatenate", "sum"))
 VIEWS = frozenset(("getitem", "reshape", "transpose"))
@@ -41,7 +41,8 @@ def join_slices(graph: Graph) -> Graph:
         above = readers.get(i.out, ())
         if len(above) == 1 and above[0].op is _ADD and i.out not in graph.outputs:
             continue
-        parts = [_scattered(v, graph, producers) for v in _terms(i, graph, producers, readers)]
+        _, terms = summed(graph, i.out, producers, readers)
+        parts = [_scattered(v, graph, producers) for v in terms]
         known = sorted((p for p in parts if p is not None), key=lambda p: p[0])
         if len(known) != len(parts) or not known:
             continue
@@ -53,30 +54,25 @@ def join_slices(graph: Graph) -> Graph:
             sources = [source for _, _, source in known]
             axis = {"axis": len(shape) - 1}
             replaced[i.out] = builder.add(_CONCATENATE, sources, axis, graph.spec(i.out))
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in replaced),
-        *builder.instructions,
-    ]
-    return in_order(builder.finish().renamed(replaced)).pruned()
+    return builder.replacing(replaced)
 
 
-def _terms(
-    root: Instruction,
+def summed(
     graph: Graph,
-    producers: dict[int, Instruction],
-    readers: dict[int, list[Instruction]],
-) -> list[int]:
-    terms: list[int] = []
-    stack = list(reversed(root.inputs))
-    while stack:
-        value = stack.pop()
-        made = producers.get(value)
-        alone = len(readers.get(value, ())) == 1 and value not in graph.outputs
-        if made is not None and made.op is _ADD and alone:
-            stack.extend(reversed(made.inputs))
-        else:
-            terms.append(value)
-    return terms
+    root: int,
+    producers: Mapping[int, Instruction],
+    readers: Mapping[int, Sequence[Instruction]],
+) -> tuple[list[int], list[int]]:
+    """A sum and the sums of its shape in it that nobody else reads, and the terms of them all."""
+    sums, terms = [root], []
+    for value in sums:
+        for term in producers[value].inputs:
+            made = producers.get(term)
+            alone = len(readers[term]) == 1 and term not in graph.outputs
+            same = graph.spec(term) == graph.spec(root)
+            part = made is not None and made.op is _ADD and alone and same
+            (sums if part else terms).append(term)
+    return sums, terms
 
 
 def _scattered(
@@ -110,13 +106,7 @@ def join_sums(graph: Graph) -> Graph:
             rows = graph.spec(parts[0]).shape[0]
             whole = builder.add(_CONCATENATE, parts, {"axis": 1}, Spec((rows, *shape), dtype))
         replaced[i.out] = builder.add(_SUM, (whole,), dict(sums[0].attrs), Spec(shape, dtype))
-    if not replaced:
-        return graph
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in replaced),
-        *builder.instructions,
-    ]
-    return in_order(builder.finish().renamed(replaced)).pruned()
+    return builder.replacing(replaced)
 
 
 def split_slices(graph: Graph) -> Graph:
@@ -173,13 +163,7 @@ def _split(graph: Graph, whole: Instruction, slices: Sequence[Instruction]) -> G
             inputs.append(builder.add(OPS["getitem"], (source,), taken, spec))
         made = builder.add(whole.op, inputs, whole.attrs, graph.spec(part.out))
         replaced[part.out] = made
-    gone = {whole.out, *replaced}
-    builder.instructions = [
-        *(i for i in graph.instructions if i.out not in gone),
-        *builder.instructions,
-    ]
-    names = {replaced.get(v, v): name for v, name in graph.names.items()}
-    return in_order(builder.finish(names=names).renamed(replaced)).pruned()
+    return builder.replacing(replaced)
 
 
 def _range(part: Instruction, graph: Graph) -> tuple[int, int, int]:

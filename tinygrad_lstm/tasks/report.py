@@ -229,6 +229,7 @@ def draw_trained_cell(
         {str(name): values[data.test, 0] for name, values in seen.items()},
         steps=[str(year) if year % 10 == 0 else "" for year in years],
         title="What the trained LSTM's gates did over the held-out years",
+        x_label="year",
         path=heat_maps,
     )
     return {

@@ -45,6 +45,7 @@ def gate_heatmaps(
     *,
     steps: Sequence[str] | None = None,
     title: str = "Gates over time",
+    x_label: str = "time step",
     theme: str = "light",
     path: Path = None,
 ) -> Figure:
@@ -53,7 +54,7 @@ def gate_heatmaps(
     gates: name -> (T, H), such as from `gate_traces`. Gates (f_t, i_t, o_t, r_t, z_t) are drawn
     from 0, closed, to 1, open; states and candidates (g_t, n_t, c_t, h_t), and anything negative,
     from blue to red around 0, to ±1 or beyond where they reach. steps: a label for each time step,
-    such as the characters of a text. path: also save.
+    such as the characters of a text. x_label: what time is counted in. path: also save.
     Raises TypeError and ValueError naming the gate that does not fit.
     """
     maps = _maps(gates)
@@ -70,7 +71,7 @@ def gate_heatmaps(
         for (name, values), (axes, bar) in zip(maps.items(), panels, strict=True):
             _heat_map(axes, bar, name, values, colors)
         last = panels[-1][0]
-        last.set_xlabel("time step", color=colors.text)
+        last.set_xlabel(x_label, color=colors.text)
         if steps is not None and count <= 80:
             last.set_xticks(range(count), [plain_text(step) for step in steps])
         else:
