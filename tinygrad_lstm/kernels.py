@@ -34,28 +34,6 @@ def sigmoid_into(a: Array, out: Array) -> Array:
     return np.divide(out, np.add(out, one), out)
 
 
-def matmul(a: Array, b: Array) -> Array:
-    """a @ b; `dot` is the same product of two matrices with half the overhead."""
-    if b.ndim == 2 and a.ndim == 2:
-        return a.dot(b)
-    if b.ndim == 2 and _is_one_matrix(a):
-        return a.reshape(-1, a.shape[-1]).dot(b).reshape(*a.shape[:-1], b.shape[1])
-    return np.matmul(a, b)
-
-
-def matmul_into(a: Array, b: Array, out: Array) -> None:
-    """`matmul`, written into an array."""
-    if b.ndim == 2 and _is_one_matrix(a) and _is_one_matrix(out):
-        np.matmul(a.reshape(-1, a.shape[-1]), b, out.reshape(-1, out.shape[-1]))
-    else:
-        np.matmul(a, b, out)
-
-
-def _is_one_matrix(a: Array) -> bool:
-    """Whether several matrices lie such that one product does for a product of each."""
-    return a.ndim > 2 and a.flags.c_contiguous and a.size > 0
-
-
 def relu(a: Array) -> Array:
     """max(a, 0)."""
     return np.maximum(a, 0)
@@ -177,8 +155,3 @@ def log_softmax(a: Array, axis: tuple[int, ...]) -> Array:
     """log(softmax(a)) without leaving the logarithm."""
     shifted = a - np.max(a, axis=axis, keepdims=True)
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
-
-
-def einsum(*operands: Array, subscripts: str) -> Array:
-    """Einstein summation; three or more operands are contracted pairwise."""
-    return np.einsum(subscripts, *operands, optimize=len(operands) > 2)

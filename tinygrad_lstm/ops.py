@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
+from .parallel import products
 from .tensor import Array, Op, Rule
 
 __all__ = ["OPS"]
@@ -423,7 +424,7 @@ CUMSUM = _op(
 
 
 def _product(a: Any, b: Any) -> Any:
-    return kernels.matmul(a, b) if isinstance(a, np.ndarray) else a @ b
+    return products.matmul(a, b) if isinstance(a, np.ndarray) else a @ b
 
 
 def _matmul_left(g: Any, out: Any, a: Any, b: Any) -> Any:
@@ -434,7 +435,7 @@ def _matmul_left(g: Any, out: Any, a: Any, b: Any) -> Any:
 def _matmul_right(g: Any, out: Any, a: Any, b: Any) -> Any:
     if b.ndim == 2:  # one weight for a whole batch: a single product
         return _product(_swap(_as_rows(a)), _as_rows(g))
-    return sum_to(_swap(a) @ g, b.shape)
+    return sum_to(_product(_swap(a), g), b.shape)
 
 
 def _as_rows(a: Any) -> Any:
@@ -446,14 +447,14 @@ def _matmul_collect(uses: Sequence[tuple[Array, Array]]) -> Array:
         _as_rows(side[0]) if len(side) == 1 else np.concatenate([_as_rows(part) for part in side])
         for side in zip(*uses, strict=True)
     )
-    return a.T @ g
+    return products.matmul(a.T, g)
 
 
 MATMUL = Op(
     "matmul",
     "@",
     r"{0} {1}",
-    kernels.matmul,
+    products.matmul,
     (_matmul_left, _matmul_right),
     precedence=3,
     collect=_matmul_collect,
@@ -493,6 +494,6 @@ EINSUM = _variadic(
     "einsum",
     "einsum",
     r"\operatorname{{einsum}}({all})",
-    kernels.einsum,
+    products.einsum,
     _einsum_rule,
 )

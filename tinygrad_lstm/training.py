@@ -20,9 +20,9 @@ from .context import no_grad
 from .errors import NonFiniteError
 from .nn.module import Module
 from .optim import CosineAnnealingLR, Optimizer, ReduceLROnPlateau, StepLR, clip_grad_norm_
+from .parallel.blas import blas_threads
 from .progress import progress_display
 from .tensor import Array, Tensor
-from .threads import blas_threads
 
 __all__ = ["History", "fit"]
 

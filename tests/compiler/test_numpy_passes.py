@@ -14,7 +14,7 @@ from test_passes import NUMPY, B, T, ops, parameter, plan_of, run, traced
 from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
-from tinygrad_lstm import Tensor, kernels
+from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler import memory
 from tinygrad_lstm.compiler.ahead import ahead_of, block_length
 from tinygrad_lstm.compiler.graph import Graph, Instruction, Spec
@@ -237,14 +237,3 @@ def test_idle_memory_is_used_again_until_it_is_released():
         assert tracemalloc.get_traced_memory()[0] < alive // 2
     finally:
         tracemalloc.stop()
-
-
-def test_a_product_over_several_axes_is_one_product():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(4, 3, 5)), rng.normal(size=(5, 2))
-    out = np.empty((4, 3, 2))
-    kernels.matmul_into(a, b, out)
-    for found in (out, kernels.matmul(a, b), kernels.matmul(a[:, ::-1], b)[:, ::-1]):
-        np.testing.assert_allclose(found, np.einsum("tbi,ij->tbj", a, b), rtol=1e-13)
-    empty = kernels.matmul(a[:0], b)
-    assert empty.shape == (0, 3, 2)

@@ -17,12 +17,12 @@ import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler import overlap, plans, runner
 from tinygrad_lstm.compiler.backends import backend_named
-from tinygrad_lstm.compiler.beside import Beside
 from tinygrad_lstm.compiler.numpy_source import rows_of_a_product
 from tinygrad_lstm.compiler.overlap import helpers_now, spans_in
 from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.nn.cells import lstm_step, lstm_weights
-from tinygrad_lstm.threads import blas_threads_now
+from tinygrad_lstm.parallel.beside import Beside
+from tinygrad_lstm.parallel.blas import blas_threads_now
 
 T, B = 11, 5
 
@@ -38,7 +38,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             seen.append(self._helpers)
             return super().__enter__()
 
-    monkeypatch.setattr(overlap, "_WORTH_IT", -1)
+    monkeypatch.setattr(overlap, "WORTH_SHARING", -1)
     monkeypatch.setattr(overlap, "Beside", Watched)
     monkeypatch.setattr(runner, "helpers_now", lambda: 2)
     monkeypatch.setattr(plans, "_plans", OrderedDict())
@@ -196,11 +196,11 @@ def test_after_an_error_blas_has_its_threads_again_and_the_next_run_is_right(
 
 def test_helpers_are_the_threads_that_the_user_allows(monkeypatch):
     limits = pytest.importorskip("threadpoolctl").threadpool_limits
-    monkeypatch.setattr("tinygrad_lstm.compiler.pool._cores", lambda: 3)
+    monkeypatch.setattr("tinygrad_lstm.parallel.pool._cores", lambda: 3)
     for threads, helpers in ((1, 0), (2, 1), (3, 2)):
         with limits(threads, user_api="blas"):
             assert helpers_now() == helpers
-    monkeypatch.setattr("tinygrad_lstm.compiler.pool._cores", lambda: 1)  # OMP_NUM_THREADS=1
+    monkeypatch.setattr("tinygrad_lstm.parallel.pool._cores", lambda: 1)  # OMP_NUM_THREADS=1
     with limits(2, user_api="blas"):
         assert helpers_now() == 0
     monkeypatch.setattr(overlap, "blas_threads_now", lambda: None)  # nobody can limit BLAS

@@ -223,7 +223,7 @@ def test_inputs_and_weights_are_never_written_over():
 @pytest.mark.parametrize("threads", ["beside", "alone"])
 def test_larger_layers_give_the_same_with_and_without_help(threads, monkeypatch):
     if threads == "beside":
-        monkeypatch.setattr(overlap, "_WORTH_IT", 0)
+        monkeypatch.setattr(overlap, "WORTH_SHARING", 0)
     else:
         monkeypatch.setattr("tinygrad_lstm.compiler.runner.helpers_now", lambda: 0)
     step, sizes, weights = gated("sigmoid", "sigmoid", "tanh", "sigmoid", width=24)

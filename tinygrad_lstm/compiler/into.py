@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..parallel import products
 from ..tensor import Array
 from .graph import Graph, Instruction
 
@@ -73,5 +74,5 @@ def into(i: Instruction, graph: Graph) -> Callable[..., Any] | None:
     """The function that writes the instruction's result into its last positional argument."""
     if i.op.name == "matmul":
         left, right = (len(graph.spec(v).shape) for v in i.inputs)
-        return kernels.matmul_into if left > right == 2 else np.matmul
+        return products.matmul_into if left > right == 2 else np.matmul
     return _INTO.get(i.op.name)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..parallel.products import matmul
 from ..tensor import Array
 from . import memory
 from .numpy_source import write
@@ -92,4 +93,4 @@ class NumpyLoop:
 
 def _product(left: Array, right: Array) -> Array:
     """sum_t left_t^T right_t as one product."""
-    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+    return matmul(left.reshape(-1, left.shape[-1]).T, right.reshape(-1, right.shape[-1]))

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..parallel.beside import Beside
+from ..parallel.blas import blas_threads_now, one_blas_thread, small_product
+from ..parallel.pool import allowed_threads
+from ..parallel.products import UNTHREADED, WORTH_SHARING
 from ..tensor import Array
-from ..threads import blas_threads_now, one_blas_thread, small_product
 from .ahead import ahead_of
-from .beside import Beside
 from .graph import Graph, Instruction
 from .numpy_backend import NumpyLoop
 from .numpy_source import rows_of_a_product
 from .planes import Loops
-from .pool import allowed_threads
 from .program import Outcome, Program
 from .spanned import Started, spanned
 from .spans import Along, spans_of
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["After", "Before", "after_of", "before_of", "helpers_now"]
 
-_WORTH_IT = 1e7  # multiplications
-_UNTHREADED = 1 << 18  # multiplications of a product that BLAS does on one thread anyway
 _MOST_THREADS = 4  # with more, BLAS makes up for waiting
 _PARTS = (2, 3, 5, 8, 12, 14, 14, 10, 6)  # how long spans are, compared with each other
 
@@ -91,7 +90,7 @@ def before_of(plan: Plan, loops: Loops, results: Sequence[Sequence[int]]) -> Bef
     spans = spans_of(graph, dict.fromkeys(timed, Along(0)), plan.steps)
     if spans is None or spans.totals or not _is_loop_small(loops.forward):
         return None
-    if multiplications(graph, spans.over) < _WORTH_IT:
+    if multiplications(graph, spans.over) < WORTH_SHARING:
         return None
     return Before(plan.steps, loops, spanned(graph, spans, timed, (), results))
 
@@ -194,7 +193,7 @@ def after_of(plan: Plan, loop: Program) -> After | None:
         return None
     pairs = [program.specs(pair) for pair in program.products]
     work = sum(math.prod(a.shape) * b.shape[-1] for a, b in pairs) * plan.steps
-    if work + multiplications(graph, spans.over) < _WORTH_IT:
+    if work + multiplications(graph, spans.over) < WORTH_SHARING:
         return None
     found = [plan.timed_found[seeds[v]] for v in over_time]
     sources = [
@@ -229,7 +228,7 @@ def _is_loop_small(program: Program) -> bool:
         if i.op.name != "matmul" or i.out in in_blocks:
             continue
         left, right = (graph.spec(v).shape for v in i.inputs)
-        if multiplications(graph, [i]) // math.prod(right[:-2]) <= max(_UNTHREADED, small):
+        if multiplications(graph, [i]) // math.prod(right[:-2]) <= max(UNTHREADED, small):
             continue
         if len(left) != 2 or len(right) not in (2, 3):
             return False

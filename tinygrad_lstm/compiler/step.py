@@ -13,9 +13,9 @@ import numpy as np
 
 from ..context import fresh_context
 from ..errors import GraphError
+from ..parallel.blas import one_blas_thread
 from ..sweep import toposort
 from ..tensor import Array, Op, Tensor, next_number, record
-from ..threads import one_blas_thread
 from ..wording import describe
 from .graph import Graph, fingerprint
 from .trace import graph_of

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..parallel.products import dot
 from ..tensor import Array, Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -69,7 +70,7 @@ def _norm(values: Array, order: float) -> float:
         return float(np.abs(flat).max())
     if order == 2.0:
         with np.errstate(over="ignore", invalid="ignore"):
-            square = float(np.dot(flat, flat))
+            square = dot(flat, flat)
         if math.isfinite(square) and square > 0.0:
             return math.sqrt(square)
     flat = np.abs(flat, dtype=np.float64)  # squares of what float32 holds can be beyond it

@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
+from ...parallel.pool import allowed_threads, run_all
 from ...tensor import Array
 from .. import memory
 from ..backends import NotNative
-from ..pool import allowed_threads, run_all
 from ..program import Program
 from .arguments import HEAD, ITEMS_AT, NUMBERS_AT
 from .kernel import FUNCTIONS, Kernel

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tinygrad_lstm.compiler.beside import Beside
-from tinygrad_lstm.compiler.pool import on_others, run_all
+from tinygrad_lstm.parallel.beside import Beside
+from tinygrad_lstm.parallel.pool import on_others, run_all
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 3])

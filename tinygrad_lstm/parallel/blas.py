@@ -60,31 +60,43 @@ def small_product() -> int:
     return 1_000_000 if getattr(library, "architecture", None) in known else 0
 
 
-_lock = Lock()
-_blocks = 0  # that are open, in all threads
-_before = 1
+class _OneThread:
+    """A `with` block that may be entered again, by several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._blocks = 0  # that are open, in all threads
+        self._before = 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some thread is in the block: it has work for the other cores."""
+        return self._blocks > 0
+
+    def __enter__(self) -> None:
+        if (library := _library()) is None:
+            return
+        with self._lock:
+            if self._blocks == 0:
+                self._before = library.get_num_threads()
+                library.set_num_threads(1)
+            self._blocks += 1
+
+    def __exit__(self, *error: object) -> None:
+        if (library := _library()) is None:
+            return
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0:
+                library.set_num_threads(self._before)
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+_one_thread = _OneThread()
+
+
+def one_blas_thread() -> _OneThread:
     """Products on one thread in a `with` block: idle BLAS threads would go on spinning after it.
 
-    Costs a few microseconds. Several Python threads may be in such blocks at once.
+    Costs two microseconds. Several Python threads may be in such blocks at once.
     """
-    global _blocks, _before
-    library = _library()
-    if library is None:
-        yield
-        return
-    with _lock:
-        if _blocks == 0:
-            _before = library.get_num_threads()
-            library.set_num_threads(1)
-        _blocks += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _blocks -= 1
-            if _blocks == 0:
-                library.set_num_threads(_before)
+    return _one_thread

@@ -9,9 +9,9 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from ..threads import blas_threads_now
+from .blas import blas_threads_now
 
-__all__ = ["allowed_threads", "on_others", "run_all"]
+__all__ = ["allowed_threads", "is_running", "on_others", "run_all"]
 
 _tasks: SimpleQueue[tuple[Callable[[Any], Any], Any, Any]] = SimpleQueue()
 _started = 0
@@ -32,6 +32,11 @@ def allowed_threads() -> int:
     """How many threads a loop may use now."""
     limit = blas_threads_now()
     return _cores() if limit is None else max(1, min(_cores(), limit))
+
+
+def is_running() -> bool:
+    """Whether a loop has used other threads in this process."""
+    return _started > 0
 
 
 def run_all(function: Callable[[Any], None], arguments: Sequence[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Who works on which core: BLAS, until loops have threads of their own, and then these."""
