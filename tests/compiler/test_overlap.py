@@ -238,7 +238,8 @@ def test_small_plans_have_no_helpers_and_large_ones_only_where_one_thread_is_no_
     assert has_helpers(200, 32, 32, 32) == (True, True)  # BLAS does such products on one thread
     for small, expected in ((0, False), (1_000_000, True)):
         monkeypatch.setattr(overlap, "small_product", lambda small=small: small)
-        assert has_helpers(100, 32, 65, 128) == (expected, expected)
+        assert has_helpers(100, 32, 65, 128) == (True, True)  # a step's product is brief
+        assert has_helpers(20, 64, 64, 192)[0] == expected  # or can be done in brief parts
     assert has_helpers(10, 64, 256, 512) == (False, False)  # a step's product keeps BLAS busy
 
 
