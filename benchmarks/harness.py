@@ -229,6 +229,7 @@ def _conditions() -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "processor": _processor(),
+        "blas": _blas(),
         "cores": os.cpu_count(),
         "threads": int(_environment()["OMP_NUM_THREADS"]),
         "python": platform.python_version(),
@@ -256,10 +257,26 @@ def _others_share(before: Sequence[float] | None, after: Sequence[float] | None)
 
 
 def _processor() -> str:
+    """Its name, and where it is told the family and the model: a name can stand for several."""
     listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
+    lines = listing.read_text().split("\n\n")[0].splitlines() if listing.exists() else []
+    parts = (line.partition(":") for line in lines)
+    told = {key.strip(): value.strip() for key, _, value in parts}
+    name = told.get("model name", platform.machine())
+    if not {"cpu family", "model"} <= told.keys():
+        return name
+    return f"{name} (family {told['cpu family']}, model {told['model']})"
+
+
+def _blas() -> str | None:
+    """NumPy's library for products and the processor its functions were written for."""
+    try:
+        import numpy  # noqa: F401 - so that it is loaded
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return None
+    found = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    return f"{found[0]['internal_api']} for {found[0].get('architecture')}" if found else None
 
 
 def _version(package: str) -> str | None:

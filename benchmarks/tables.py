@@ -47,6 +47,7 @@ def _conditions(found: dict[str, Any]) -> str:
     parts = [
         found["date"],
         found["processor"],
+        *([found["blas"]] if found.get("blas") else []),
         f"cores: {found['cores']}, threads: {found['threads']}, rounds: {found['rounds']}",
         *([] if others is None else [f"{others:.0%} of the machine's time went to other work"]),
         f"Python {found['python']}, {packages}",

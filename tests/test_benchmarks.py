@@ -314,6 +314,7 @@ def test_a_region_of_the_document_becomes_the_table(bench, tmp_path):
     conditions = {
         "date": "2001-02-03",
         "processor": "abacus",
+        "blas": "beads for fingers",
         "cores": 4,
         "threads": 2,
         "rounds": 5,
@@ -329,7 +330,7 @@ def test_a_region_of_the_document_becomes_the_table(bench, tmp_path):
     written = bench.tables.updated(region("old\n"), tmp_path)
     assert written == region(
         "| case | ours |\n| :--- | ---: |\n| a | 1 / 1 |\n\nIn ms.\n\n"
-        "*2001-02-03; abacus; cores: 4, threads: 2, rounds: 5; 6% of the machine's time"
-        " went to other work; Python 3.11.0, numpy 2.0.*\n"
+        "*2001-02-03; abacus; beads for fingers; cores: 4, threads: 2, rounds: 5;"
+        " 6% of the machine's time went to other work; Python 3.11.0, numpy 2.0.*\n"
     )
     assert bench.tables.updated(written, tmp_path) == written
