@@ -141,6 +141,21 @@ def test_a_cell_without_a_native_form_says_that_numpy_runs_it_and_why():
     assert "numba has no form for this step (cumsum" in str(e)
 
 
+@pytest.mark.parametrize(
+    ("backend", "told"),
+    [
+        ("numpy", "other threads do beside the loop: what stands before it and gradients"),
+        ("numba", "rows of the batch are shared out over threads"),
+    ],
+)
+def test_what_other_threads_do_is_told_where_it_is_worth_it(backend: str, told: str):
+    layer = tg.nn.LSTM(64, 64, rng=0)
+    large = layer.explain(np.zeros((40, 32, 64), np.float32), backend=backend)["layer 0"]
+    assert large.threads == told and told in str(large).splitlines()
+    small = layer.explain(np.zeros((2, 1, 64), np.float32), backend=backend)["layer 0"]
+    assert small.threads is None and "threads" not in str(small)
+
+
 def test_layers_and_directions_have_their_own_weights():
     layer = tg.nn.GRU(I, H, num_layers=2, bidirectional=True, rng=0)
     found = layer.explain(X, lengths=[T, 3, 2, 1, T], backend="numpy")

@@ -36,6 +36,11 @@ class Runner(Protocol):
         """
         ...
 
+    @property
+    def threads(self) -> str | None:
+        """What other threads do, where the caller has any, in words; None if nothing."""
+        ...
+
     def kept(self, saved: Any) -> list[Array]:
         """The arrays over time that stand behind what a run has saved, each once."""
         ...

@@ -69,7 +69,8 @@ class Gradient(NamedTuple):
 class Explanation:
     """A compiled scan in words: print it.
 
-    instead_of: why NumPy runs it, where another backend was to. once, at_once: before the loop.
+    instead_of: why NumPy runs it, where another backend was to. threads: what other threads do,
+    where the caller has any. once, at_once: before the loop.
     loop, backward: at every step, forward, and from the last step to the first. kept: for the
     backward pass, besides what the caller holds anyway; per_step: bytes of it for one step of one
     sequence.
@@ -77,6 +78,7 @@ class Explanation:
 
     backend: str
     instead_of: str | None
+    threads: str | None
     steps: int
     dtype: str
     inputs: tuple[Input, ...]
@@ -185,6 +187,7 @@ class _Describer:
         return Explanation(
             backend=plan.backend.name,
             instead_of=plan.instead_of,
+            threads=plan.runner.threads,
             steps=plan.steps,
             dtype=" and ".join(sorted({str(s.dtype) for s in specs})),
             inputs=tuple(self._inputs()),
@@ -337,6 +340,8 @@ def _written(e: Explanation) -> Iterator[str]:
     yield f"{some} in {e.dtype}, run {_RUN_BY[e.backend]}"
     if e.instead_of is not None:
         yield from _wrapped(f"NumPy, because {e.instead_of}", 0)
+    if e.threads is not None:
+        yield e.threads
     yield from _section("inputs", _input_lines(e.inputs))
     yield from _section("once, before the loop", _table(e.once))
     yield from _section("for all steps at once, before the loop", _stage_lines(e.at_once))

@@ -15,7 +15,7 @@ from ..tensor import Array
 from .graph import Spec
 from .numpy_backend import NumpyLoop
 from .once import run_once
-from .overlap import after_of, before_of, helpers_now
+from .overlap import After, after_of, before_of, helpers_now
 from .planes import loops_of
 from .program import Program
 
@@ -57,6 +57,7 @@ class Runner:
         place = {v: (k, k < program.history) for k, v in enumerate(program.stacks)}
         self._ys = [place[v] for v in program.graph.outputs[self.carries :]]
         self._pull: Callable[..., list[Array | None]] | None = None
+        self._beside_back: After | None = None
         if loops.backward is None:
             return
         before = {v: k for k, v in enumerate(program.carried)}
@@ -73,6 +74,13 @@ class Runner:
         self._kept_invariants = [parts.invariants.index(v) for v in plan.invariant_reads]
         self._reads = len(plan.timed_reads)
         self._prepare_pull(plan, loops.backward)
+
+    @property
+    def threads(self) -> str | None:
+        """See `backends.Runner`."""
+        tasks = ["what stands before it"] if self._beside is not None else []
+        tasks += ["gradients"] if self._beside_back is not None else []
+        return f"other threads do beside the loop: {' and '.join(tasks)}" if tasks else None
 
     # -- forward ------------------------------------------------------------------------------
 

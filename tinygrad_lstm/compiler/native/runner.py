@@ -38,6 +38,13 @@ class NativeRunner:
             self.sources.append(text)
         self._over_time = writer.over_time
 
+    @property
+    def threads(self) -> str | None:
+        """See `backends.Runner`."""
+        if all(loop.one_thread for loop in self.loops):
+            return None
+        return "rows of the batch are shared out over threads"
+
     def kept(self, saved: Saved) -> list[Array]:
         """The arrays over time that stand behind what a run has saved, each once."""
         wholes = [a if a.base is None else a.base for a in (saved[k] for k in self._over_time)]
