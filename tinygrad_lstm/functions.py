@@ -16,10 +16,22 @@ import numpy as np
 from .context import CONTEXT
 from .errors import DTypeError, ShapeError
 from .explain import matmul_reason
+from .operands import (
+    Axis,
+    as_float,
+    as_tensor,
+    axes_of,
+    axis_of,
+    call_of,
+    cast,
+    float_pair,
+    is_operand,
+    pair,
+    unique_axes,
+)
 from .ops import OPS
 from .random import Rng, resolve_rng
 from .tensor import (
-    DEFAULT_DTYPE,
     Array,
     Op,
     Tensor,
@@ -79,99 +91,8 @@ __all__ = [
     "where",
 ]
 
-Axis = int | Sequence[int] | None
-
 _ADD, _SUB, _MUL, _DIV, _POW, _NEG = (OPS[k] for k in ("add", "sub", "mul", "div", "pow", "neg"))
 _MATMUL, _SIGMOID, _TANH, _GETITEM = (OPS[k] for k in ("matmul", "sigmoid", "tanh", "getitem"))
-
-
-# -- bringing operands together ---------------------------------------------------------------
-
-
-def _as_tensor(x: TensorLike, argument: str = "x") -> Tensor:
-    if isinstance(x, Tensor):
-        return x
-    try:
-        return Tensor(x)
-    except (DTypeError, ShapeError) as error:
-        raise type(error)(f"{argument}: {error}") from None
-
-
-def _float(x: TensorLike) -> Tensor:
-    """`x` as a floating-point tensor; integers become float32."""
-    if not isinstance(x, Tensor):
-        x = _as_tensor(x)
-    return x if x._data.dtype.kind == "f" else _cast(x, DEFAULT_DTYPE)
-
-
-def _cast(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    if x._data.dtype == dtype:
-        return x
-    if x.node is None and not x._requires_grad and CONTEXT.get().tracer is None:
-        leaf = Tensor(x._data.astype(dtype))
-        leaf._name = x._name
-        return leaf
-    return record(OPS["astype"], (x,), {"dtype": dtype})
-
-
-def _pair(a: TensorLike, b: TensorLike) -> tuple[Tensor, Tensor]:
-    """Both operands as tensors of one dtype: numbers are weak, floats win over integers."""
-    if isinstance(a, Tensor):
-        if not isinstance(b, Tensor):
-            b = constant(b, a)
-    elif isinstance(b, Tensor):
-        a = constant(a, b)
-    else:
-        a = _as_tensor(a)
-        b = constant(b, a)
-    one, other = a._data.dtype, b._data.dtype
-    if one is other or one == other:
-        return a, b
-    if one.kind == "f" and other.kind != "f":
-        return a, _cast(b, one)
-    if other.kind == "f" and one.kind != "f":
-        return _cast(a, other), b
-    common = np.promote_types(one, other)
-    return _cast(a, common), _cast(b, common)
-
-
-def _float_pair(a: TensorLike, b: TensorLike) -> tuple[Tensor, Tensor]:
-    a, b = _pair(a, b)
-    return (a, b) if a._data.dtype.kind == "f" else (_float(a), _float(b))
-
-
-def _operand(x: object) -> bool:
-    return isinstance(x, Tensor | np.ndarray | np.generic | bool | int | float | list | tuple)
-
-
-def _call(op: str, *tensors: Tensor) -> str:
-    """`op in scope: name shape`, which every error begins with."""
-    return describe_inputs(op, tensors, CONTEXT.get())
-
-
-def _axes(axis: Axis, x: Tensor, op: str) -> tuple[int, ...]:
-    """`axis` as a sorted tuple of non-negative ints; None means all."""
-    if axis is None:
-        return tuple(range(x.ndim))
-    given: Sequence[Any] = axis if isinstance(axis, tuple | list) else (axis,)
-    return tuple(sorted(_unique_axes(given, x, op)))
-
-
-def _unique_axes(given: Sequence[Any], x: Tensor, op: str) -> tuple[int, ...]:
-    axes = tuple(_axis(k, x, op) for k in given)
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"{_call(op, x)}: axis names an axis twice: {tuple(given)}")
-    return axes
-
-
-def _axis(axis: int | None, x: Tensor, op: str, extra: int = 0) -> int:
-    """`axis` of x as a non-negative int; extra: how many axes are about to be added."""
-    ndim = x.ndim + extra
-    if not isinstance(axis, int | np.integer):
-        raise TypeError(f"{_call(op, x)}: axis must be an integer, got {axis!r}")
-    if not -ndim <= axis < ndim:
-        raise ShapeError(f"{_call(op, x)}: axis {axis} is out of range for {ndim} axes")
-    return int(axis) % ndim
 
 
 # -- arithmetic -------------------------------------------------------------------------------
@@ -179,35 +100,35 @@ def _axis(axis: int | None, x: Tensor, op: str, extra: int = 0) -> int:
 
 def add(a: TensorLike, b: TensorLike) -> Tensor:
     """a + b, broadcast."""
-    return record(_ADD, _pair(a, b))
+    return record(_ADD, pair(a, b))
 
 
 def sub(a: TensorLike, b: TensorLike) -> Tensor:
     """a - b, broadcast."""
-    return record(_SUB, _pair(a, b))
+    return record(_SUB, pair(a, b))
 
 
 def mul(a: TensorLike, b: TensorLike) -> Tensor:
     """a ⊙ b, elementwise, broadcast."""
-    return record(_MUL, _pair(a, b))
+    return record(_MUL, pair(a, b))
 
 
 def div(a: TensorLike, b: TensorLike) -> Tensor:
     """a / b, broadcast; integers become float32."""
-    return record(_DIV, _float_pair(a, b))
+    return record(_DIV, float_pair(a, b))
 
 
 def pow(a: TensorLike, b: TensorLike) -> Tensor:
     """a ** b, broadcast. The gradient in b is a^b log a, and 0 at a = 0."""
-    a, b = _pair(a, b)
+    a, b = pair(a, b)
     if a._data.dtype.kind != "f" and (b._data < 0).any():
-        a, b = _float(a), _float(b)
+        a, b = as_float(a), as_float(b)
     return record(_POW, (a, b))
 
 
 def neg(x: TensorLike) -> Tensor:
     """-x."""
-    return record(_NEG, (_as_tensor(x),))
+    return record(_NEG, (as_tensor(x),))
 
 
 # -- elementwise functions --------------------------------------------------------------------
@@ -215,62 +136,62 @@ def neg(x: TensorLike) -> Tensor:
 
 def exp(x: TensorLike) -> Tensor:
     """e ** x."""
-    return record(OPS["exp"], (_float(x),))
+    return record(OPS["exp"], (as_float(x),))
 
 
 def log(x: TensorLike) -> Tensor:
     """Natural logarithm."""
-    return record(OPS["log"], (_float(x),))
+    return record(OPS["log"], (as_float(x),))
 
 
 def sqrt(x: TensorLike) -> Tensor:
     """Square root."""
-    return record(OPS["sqrt"], (_float(x),))
+    return record(OPS["sqrt"], (as_float(x),))
 
 
 def abs(x: TensorLike) -> Tensor:
     """|x|; the gradient at 0 is 0."""
-    return record(OPS["abs"], (_as_tensor(x),))
+    return record(OPS["abs"], (as_tensor(x),))
 
 
 def sin(x: TensorLike) -> Tensor:
     """Sine of an angle in radians."""
-    return record(OPS["sin"], (_float(x),))
+    return record(OPS["sin"], (as_float(x),))
 
 
 def cos(x: TensorLike) -> Tensor:
     """Cosine of an angle in radians."""
-    return record(OPS["cos"], (_float(x),))
+    return record(OPS["cos"], (as_float(x),))
 
 
 def tanh(x: TensorLike) -> Tensor:
     """Hyperbolic tangent, in (-1, 1)."""
-    return record(_TANH, (_float(x),))
+    return record(_TANH, (as_float(x),))
 
 
 def sigmoid(x: TensorLike) -> Tensor:
     """1 / (1 + exp(-x)), in (0, 1)."""
-    return record(_SIGMOID, (_float(x),))
+    return record(_SIGMOID, (as_float(x),))
 
 
 def relu(x: TensorLike) -> Tensor:
     """max(x, 0); the gradient at 0 is 0."""
-    return record(OPS["relu"], (_as_tensor(x),))
+    return record(OPS["relu"], (as_tensor(x),))
 
 
 def softplus(x: TensorLike) -> Tensor:
     """log(1 + exp(x))."""
-    return record(OPS["softplus"], (_float(x),))
+    return record(OPS["softplus"], (as_float(x),))
 
 
 def maximum(a: TensorLike, b: TensorLike) -> Tensor:
     """The larger of each pair, broadcast; where equal, each gets half of the gradient."""
-    return record(OPS["maximum"], _pair(a, b))
+    return record(OPS["maximum"], pair(a, b))
 
 
 def minimum(a: TensorLike, b: TensorLike) -> Tensor:
     """The smaller of each pair, broadcast; where equal, each gets half of the gradient."""
-    return record(OPS["minimum"], _pair(a, b))
+    return record(OPS["minimum"], pair(a, b))
 
 
 def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
@@ -283,10 +204,10 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
         raise ValueError("clip: needs min, max or both")
     if not (_number_or_none(min) and _number_or_none(max)):
         above = x if min is None else maximum(x, min)
-        return _as_tensor(above) if max is None else minimum(above, max)
-    x = _as_tensor(x)
+        return as_tensor(above) if max is None else minimum(above, max)
+    x = as_tensor(x)
     if builtins.any(isinstance(bound, float | np.floating) for bound in (min, max)):
-        x = _float(x)
+        x = as_float(x)
     to: Any = float if x._data.dtype.kind == "f" else int
     low, high = (None if bound is None else to(bound) for bound in (min, max))
     return record(OPS["clip"], (x,), {"low": low, "high": high})
@@ -302,20 +223,20 @@ def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
         condition = Tensor(np.asarray(condition))
     if condition._data.dtype.kind != "b":
         raise DTypeError(
-            f"{_call('where', condition)}: condition must be boolean, got {condition.dtype}"
+            f"{call_of('where', condition)}: condition must be boolean, got {condition.dtype}"
         )
-    return record(OPS["where"], (condition, *_pair(a, b)))
+    return record(OPS["where"], (condition, *pair(a, b)))
 
 
 def astype(x: TensorLike, dtype: Any) -> Tensor:
     """x in another dtype; the gradient comes back in x's own."""
-    x = _as_tensor(x)
+    x = as_tensor(x)
     try:
         wanted = np.dtype(dtype)
     except TypeError:
-        raise DTypeError(f"{_call('astype', x)}: expected a NumPy dtype, got {dtype!r}") from None
+        raise DTypeError(f"{call_of('astype', x)}: expected a NumPy dtype, got {dtype!r}") from None
     if wanted.kind not in "fiub":
-        raise DTypeError(f"{_call('astype', x)}: expected a real or boolean dtype, got {wanted}")
+        raise DTypeError(f"{call_of('astype', x)}: expected a real or boolean dtype, got {wanted}")
     if wanted.kind != "f" and x._requires_grad:
         x = x.detach()
     return x if x._data.dtype == wanted else record(OPS["astype"], (x,), {"dtype": wanted})
@@ -333,7 +254,7 @@ def dropout(
     rng: a NumPy generator, a seed, or None for the one `manual_seed` sets. Outside training, x
     itself. Raises ValueError unless 0 <= p < 1. Source: Srivastava et al., "Dropout", JMLR 2014.
     """
-    x = _float(x)
+    x = as_float(x)
     if not 0.0 <= p < 1.0:
         raise ValueError(f"dropout: p must be in [0, 1), got {p}")
     if not training or p == 0.0:
@@ -356,13 +277,13 @@ def reshape(x: TensorLike, *sizes: Any, shape: int | Sequence[int] | None = None
 
     One size may be -1. Raises ShapeError where the elements do not fill the shape.
     """
-    x = _as_tensor(x)
+    x = as_tensor(x)
     sizes = _sizes(sizes if shape is None else (shape,))
     unknown = sizes.count(-1)
     known = int(np.prod([n for n in sizes if n != -1]))
     fits = x.size == known if unknown == 0 else known > 0 and x.size % known == 0
     if unknown > 1 or not fits or builtins.min(sizes, default=0) < -1:
-        raise ShapeError(f"{_call('reshape', x)}: cannot make {sizes} of {x.size} elements")
+        raise ShapeError(f"{call_of('reshape', x)}: cannot make {sizes} of {x.size} elements")
     sizes = tuple(x.size // known if n == -1 else n for n in sizes)
     return record(OPS["reshape"], (x,), {"shape": sizes})
 
@@ -383,14 +304,14 @@ def _integers(given: Any, argument: str) -> tuple[int, ...]:
 
 def transpose(x: TensorLike, *order: Any, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order, given one by one or as one sequence; without any, reversed."""
-    x = _as_tensor(x)
+    x = as_tensor(x)
     given = order if axes is None else (axes,)
     if not given or given == (None,):
         order = tuple(reversed(range(x.ndim)))
     else:
-        order = _unique_axes(_sizes(given), x, "transpose")
+        order = unique_axes(_sizes(given), x, "transpose")
     if len(order) != x.ndim:
-        raise ShapeError(f"{_call('transpose', x)}: {len(order)} axes given for {x.ndim}")
+        raise ShapeError(f"{call_of('transpose', x)}: {len(order)} axes given for {x.ndim}")
     return record(OPS["transpose"], (x,), {"axes": order})
 
 
@@ -399,8 +320,8 @@ permute = transpose
 
 def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
     """x with two axes exchanged."""
-    x = _as_tensor(x)
-    one, other = _axis(axis1, x, "swapaxes"), _axis(axis2, x, "swapaxes")
+    x = as_tensor(x)
+    one, other = axis_of(axis1, x, "swapaxes"), axis_of(axis2, x, "swapaxes")
     order = list(range(x.ndim))
     order[one], order[other] = order[other], order[one]
     return record(OPS["transpose"], (x,), {"axes": tuple(order)})
@@ -408,26 +329,26 @@ def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
 
 def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """x repeated along new axes and axes of size 1 until it has `shape`."""
-    return record(OPS["broadcast_to"], (_as_tensor(x),), {"shape": _sizes((shape,))})
+    return record(OPS["broadcast_to"], (as_tensor(x),), {"shape": _sizes((shape,))})
 
 
 def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
     """x without axes of size 1: all of them, or those named."""
-    x = _as_tensor(x)
+    x = as_tensor(x)
     if axis is None:
         gone = tuple(k for k, n in enumerate(x.shape) if n == 1)
     else:
-        gone = _axes(axis, x, "squeeze")
+        gone = axes_of(axis, x, "squeeze")
         if builtins.any(x.shape[k] != 1 for k in gone):
-            raise ShapeError(f"{_call('squeeze', x)}: axis {axis} is not of size 1")
+            raise ShapeError(f"{call_of('squeeze', x)}: axis {axis} is not of size 1")
     sizes = tuple(n for k, n in enumerate(x.shape) if k not in gone)
     return record(OPS["reshape"], (x,), {"shape": sizes})
 
 
 def unsqueeze(x: TensorLike, axis: int) -> Tensor:
     """x with a new axis of size 1 at `axis`."""
-    x = _as_tensor(x)
-    at = _axis(axis, x, "unsqueeze", 1)
+    x = as_tensor(x)
+    at = axis_of(axis, x, "unsqueeze", 1)
     return record(OPS["reshape"], (x,), {"shape": (*x.shape[:at], 1, *x.shape[at:])})
 
 
@@ -436,25 +357,25 @@ def concatenate(tensors: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     parts = _same_dtype(tensors, "concatenate")
     if axis is None:
         parts, axis = tuple(reshape(part, -1) for part in parts), 0
-    at = _axis(axis, parts[0], "concatenate")
+    at = axis_of(axis, parts[0], "concatenate")
     return record(OPS["concatenate"], parts, {"axis": at})
 
 
 def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new axis."""
     parts = _same_dtype(tensors, "stack")
-    return record(OPS["stack"], parts, {"axis": _axis(axis, parts[0], "stack", 1)})
+    return record(OPS["stack"], parts, {"axis": axis_of(axis, parts[0], "stack", 1)})
 
 
 def _same_dtype(tensors: Sequence[TensorLike], op: str) -> tuple[Tensor, ...]:
     if not isinstance(tensors, Iterable):
         raise TypeError(f"{op}: expected a sequence of tensors, got {type(tensors).__name__}")
-    parts = [_as_tensor(x, f"{op}: tensors[{k}]") for k, x in enumerate(tensors)]
+    parts = [as_tensor(x, f"{op}: tensors[{k}]") for k, x in enumerate(tensors)]
     if not parts:
         raise ShapeError(f"{op}: needs at least one tensor")
     kinds = [p.dtype for p in parts if p.dtype.kind == "f"] or [p.dtype for p in parts]
     common = np.result_type(*kinds)
-    return tuple(_cast(p, common) for p in parts)
+    return tuple(cast(p, common) for p in parts)
 
 
 def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
@@ -462,13 +383,13 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> tuple[
 
     Raises ShapeError where the axis does not divide evenly.
     """
-    x = _as_tensor(x)
-    at = _axis(axis, x, "split")
+    x = as_tensor(x)
+    at = axis_of(axis, x, "split")
     size = x.shape[at]
     if isinstance(sections, int | np.integer):
         if sections < 1 or size % sections:
             raise ShapeError(
-                f"{_call('split', x)}: axis {axis} of size {size} does not make {sections} equal "
+                f"{call_of('split', x)}: axis {axis} of size {size} does not make {sections} equal "
                 "pieces"
             )
         cuts = [k * (size // sections) for k in range(sections + 1)]
@@ -483,8 +404,8 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> tuple[
 
 def unstack(x: TensorLike, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, without that axis."""
-    x = _as_tensor(x)
-    at = _axis(axis, x, "unstack")
+    x = as_tensor(x)
+    at = axis_of(axis, x, "unstack")
     before = (slice(None),) * at
     return tuple(
         record(_GETITEM, (x,), {"index": (*before, k)}) for k in range(x.shape[at])
@@ -496,20 +417,20 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
 
     Raises DTypeError for indices that are not integers, IndexError for one out of range.
     """
-    x = _as_tensor(x)
+    x = as_tensor(x)
     if axis is None:
         where_to = _indices(indices, x, x.size, "take")
         return record(OPS["take"], (reshape(x, -1), where_to), {"axis": 0})
-    at = _axis(axis, x, "take")
+    at = axis_of(axis, x, "take")
     where_to = _indices(indices, x, x.shape[at], "take")
     return record(OPS["take"], (x, where_to), {"axis": at})
 
 
 def embedding(indices: TensorLike, weight: TensorLike) -> Tensor:
     """Rows of weight (V, D) at integer indices (...): result (..., D)."""
-    weight = _as_tensor(weight, "weight")
+    weight = as_tensor(weight, "weight")
     if weight.ndim != 2:
-        raise ShapeError(f"{_call('embedding', weight)}: weight must have two axes, (V, D)")
+        raise ShapeError(f"{call_of('embedding', weight)}: weight must have two axes, (V, D)")
     rows = _indices(indices, weight, weight.shape[0], "embedding")
     return record(OPS["take"], (weight, rows), {"axis": 0})
 
@@ -519,11 +440,12 @@ def _indices(indices: TensorLike, x: Tensor, size: int, op: str) -> Tensor:
         array = np.asarray(indices)
         indices = Tensor(array if array.size else array.astype(np.intp))
     if indices._data.dtype.kind not in "iu":
-        raise DTypeError(f"{_call(op, x, indices)}: indices must be integers, not {indices.dtype}")
+        call = call_of(op, x, indices)
+        raise DTypeError(f"{call}: indices must be integers, not {indices.dtype}")
     values = indices._data
     if values.size and not (-size <= values.min() and values.max() < size):
         raise IndexError(
-            f"{_call(op, x, indices)}: indices from {values.min()} to {values.max()} into {size} "
+            f"{call_of(op, x, indices)}: indices from {values.min()} to {values.max()} into {size} "
             "entries"
         )
     return indices
@@ -539,16 +461,16 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over an axis, several, or all. Raises ShapeError over no elements."""
-    return _reduce("mean", _float(x), axis, keepdims, empty=False)
+    return _reduce("mean", as_float(x), axis, keepdims, empty=False)
 
 
 def var(x: TensorLike, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance: mean squared deviation, divided by n - ddof. Raises ShapeError if n <= ddof."""
-    x = _float(x)
-    axes = _axes(axis, x, "var")
+    x = as_float(x)
+    axes = axes_of(axis, x, "var")
     count = int(np.prod([x.shape[k] for k in axes]))
     if count <= ddof:
-        raise ShapeError(f"{_call('var', x)}: {count} elements along axis {axis} at ddof={ddof}")
+        raise ShapeError(f"{call_of('var', x)}: {count} elements along axis {axis} at ddof={ddof}")
     return record(OPS["var"], (x,), {"axis": axes, "ddof": ddof, "keepdims": bool(keepdims)})
 
 
@@ -564,7 +486,7 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow; -inf over no elements."""
-    return _reduce("logsumexp", _float(x), axis, keepdims)
+    return _reduce("logsumexp", as_float(x), axis, keepdims)
 
 
 _ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]  # NumPy's arrays have up to 64
@@ -572,10 +494,10 @@ _ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]  # NumPy's arrays have up
 
 def _reduce(op: str, x: TensorLike, axis: Axis, keepdims: bool, empty: bool = True) -> Tensor:
     if not isinstance(x, Tensor):
-        x = _as_tensor(x)
-    axes = _ALL_AXES[x._data.ndim] if axis is None else _axes(axis, x, op)
+        x = as_tensor(x)
+    axes = _ALL_AXES[x._data.ndim] if axis is None else axes_of(axis, x, op)
     if not empty and not builtins.all(x.shape[k] for k in axes):
-        raise ShapeError(f"{_call(op, x)}: no elements along axis {axis}")
+        raise ShapeError(f"{call_of(op, x)}: no elements along axis {axis}")
     return record(OPS[op], (x,), {"axis": axes, "keepdims": bool(keepdims)})
 
 
@@ -590,19 +512,19 @@ def log_softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
 
 
 def _along(op: str, x: TensorLike, axis: Axis) -> Tensor:
-    x = _float(x)
-    axes = _axes(axis, x, op)
+    x = as_float(x)
+    axes = axes_of(axis, x, op)
     if not builtins.all(x.shape[k] for k in axes):
-        raise ShapeError(f"{_call(op, x)}: no elements along axis {axis}")
+        raise ShapeError(f"{call_of(op, x)}: no elements along axis {axis}")
     return record(OPS[op], (x,), {"axis": axes})
 
 
 def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
     """Running sum along an axis (of x laid flat if axis is None)."""
-    x = _as_tensor(x)
+    x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return record(OPS["cumsum"], (x,), {"axis": _axis(axis, x, "cumsum")})
+    return record(OPS["cumsum"], (x,), {"axis": axis_of(axis, x, "cumsum")})
 
 
 # -- products ---------------------------------------------------------------------------------
@@ -610,7 +532,7 @@ def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
 
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """Matrix product over the last two axes; leading axes broadcast, vectors as in NumPy."""
-    a, b = _pair(a, b)
+    a, b = pair(a, b)
     if a._data.ndim >= 2 and b._data.ndim >= 2:
         return record(_MATMUL, (a, b))
     if why := matmul_reason(a.shape, b.shape):
@@ -645,7 +567,7 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
 
 def _explicit(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
     """Subscripts with letters for ellipses and with the output spelled out."""
-    call = _call("einsum", *tensors)
+    call = call_of("einsum", *tensors)
     left, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(tensors):
@@ -709,33 +631,33 @@ def _binary(op: Op, promote: Callable[[Any, Any], tuple[Tensor, Tensor]]) -> tup
                 return record(op, (self, other))
         elif type(other) is np.ndarray and other.dtype is self._data.dtype:
             return record(op, (self, _wrap(other, None, False)))
-        return record(op, promote(self, other)) if _operand(other) else NotImplemented
+        return record(op, promote(self, other)) if is_operand(other) else NotImplemented
 
     def reflected(self: Tensor, other: TensorLike) -> Tensor:
-        return record(op, promote(other, self)) if _operand(other) else NotImplemented
+        return record(op, promote(other, self)) if is_operand(other) else NotImplemented
 
     return forward, reflected
 
 
-__add__, __radd__ = _binary(_ADD, _pair)
-__sub__, __rsub__ = _binary(_SUB, _pair)
-__mul__, __rmul__ = _binary(_MUL, _pair)
+__add__, __radd__ = _binary(_ADD, pair)
+__sub__, __rsub__ = _binary(_SUB, pair)
+__mul__, __rmul__ = _binary(_MUL, pair)
 
 
 def __truediv__(self: Tensor, other: TensorLike) -> Tensor:
-    return div(self, other) if _operand(other) else NotImplemented
+    return div(self, other) if is_operand(other) else NotImplemented
 
 
 def __rtruediv__(self: Tensor, other: TensorLike) -> Tensor:
-    return div(other, self) if _operand(other) else NotImplemented
+    return div(other, self) if is_operand(other) else NotImplemented
 
 
 def __pow__(self: Tensor, other: TensorLike) -> Tensor:
-    return pow(self, other) if _operand(other) else NotImplemented
+    return pow(self, other) if is_operand(other) else NotImplemented
 
 
 def __rpow__(self: Tensor, other: TensorLike) -> Tensor:
-    return pow(other, self) if _operand(other) else NotImplemented
+    return pow(other, self) if is_operand(other) else NotImplemented
 
 
 def __matmul__(self: Tensor, other: TensorLike) -> Tensor:
@@ -743,11 +665,11 @@ def __matmul__(self: Tensor, other: TensorLike) -> Tensor:
         one, weight = self._data, other._data
         if one.dtype is weight.dtype and one.ndim >= 2 and weight.ndim >= 2:
             return record(_MATMUL, (self, other))
-    return matmul(self, other) if _operand(other) else NotImplemented
+    return matmul(self, other) if is_operand(other) else NotImplemented
 
 
 def __rmatmul__(self: Tensor, other: TensorLike) -> Tensor:
-    return matmul(other, self) if _operand(other) else NotImplemented
+    return matmul(other, self) if is_operand(other) else NotImplemented
 
 
 __neg__ = neg

@@ -34,8 +34,8 @@ _frame = sys._getframe
 _data_of, _needs_grad = operator.attrgetter("_data"), operator.attrgetter("_requires_grad")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ENGINE_FILES = frozenset(
-    _PACKAGE + name
-    for name in ("tensor.py", "functions.py", "ops.py", "autodiff.py", "interop.py")
+    f"{_PACKAGE}{name}.py"
+    for name in ("tensor", "functions", "operands", "ops", "autodiff", "interop")
 )
 
 
