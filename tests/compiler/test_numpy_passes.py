@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from both_ways import assert_same
-from test_passes import NUMPY, B, T, ops, parameter, plan_of, run, traced
+from graphs import NUMPY, B, T, ops, parameter, plan_of, run, traced
 from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from both_ways import assert_same, results
-from test_passes import H, traced
-from user_cells import CELLS, I, case, tensors
+from graphs import traced
+from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor

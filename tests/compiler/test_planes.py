@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from both_ways import assert_same
-from test_passes import traced
+from graphs import traced
 from user_cells import CELLS, I, _Weights, case, tensors
 
 import tinygrad_lstm as tg

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_passes import H, I, ops, parameter, run, traced
+from graphs import ops, parameter, run, traced
+from user_cells import H, I
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor

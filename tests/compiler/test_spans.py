@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_passes import B, T, parameter, run, traced
+from graphs import B, T, parameter, run, traced
 from user_cells import H, I
 
 import tinygrad_lstm as tg
