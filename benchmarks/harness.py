@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -271,10 +272,10 @@ def _processor() -> str:
 def _blas() -> str | None:
     """NumPy's library for products and the processor its functions were written for."""
     try:
-        import numpy  # noqa: F401 - so that it is loaded
         from threadpoolctl import threadpool_info
     except ImportError:
         return None
+    import_module("numpy")  # its library is found once it is loaded
     found = [info for info in threadpool_info() if info["user_api"] == "blas"]
     return f"{found[0]['internal_api']} for {found[0].get('architecture')}" if found else None
 

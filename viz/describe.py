@@ -34,7 +34,8 @@ def label_of(node: Node) -> str:
 def operation_text(node: Node) -> str:
     """The symbol with the operands that are no nodes of their own: `1 -`, `@ W`."""
     before, after = operands_around(node)
-    return " ".join([*before, ("gradient of " if node.is_backward else "") + node.symbol, *after])
+    symbol = f"gradient of {node.symbol}" if node.is_backward and node.symbol else node.symbol
+    return " ".join([*before, symbol, *after])
 
 
 def operands_around(node: Node) -> tuple[list[str], list[str]]:

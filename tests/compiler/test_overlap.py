@@ -203,11 +203,12 @@ def test_helpers_are_the_threads_that_the_user_allows(monkeypatch):
     monkeypatch.setattr("tinygrad_lstm.parallel.pool._cores", lambda: 1)  # OMP_NUM_THREADS=1
     with limits(2, user_api="blas"):
         assert helpers_now() == 0
-    monkeypatch.setattr(overlap, "blas_threads_now", lambda: None)  # nobody can limit BLAS
+    pool = "tinygrad_lstm.parallel.pool"
+    monkeypatch.setattr(f"{pool}.blas_threads_now", lambda: None)  # nobody can limit BLAS
     assert helpers_now() == 0
     monkeypatch.undo()
-    monkeypatch.setattr(overlap, "blas_threads_now", lambda: 64)
-    monkeypatch.setattr(overlap, "allowed_threads", lambda: 64)  # BLAS alone is faster
+    monkeypatch.setattr(f"{pool}.blas_threads_now", lambda: 64)
+    monkeypatch.setattr(f"{pool}._cores", lambda: 64)  # BLAS alone is faster
     assert helpers_now() == 0
 
 

@@ -44,7 +44,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(products, "Beside", Watched)
     monkeypatch.setattr(products, "is_running", lambda: True)
-    monkeypatch.setattr(products, "allowed_threads", lambda: 3)
+    monkeypatch.setattr(products, "helping_threads", lambda: 2)
     monkeypatch.setattr(products, "UNTHREADED", 0)
     monkeypatch.setattr(products, "WORTH_SHARING", 1)
     monkeypatch.setattr(products, "_LONG", 0)
@@ -63,8 +63,9 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
     found, out = products.matmul(a, b), np.full_like(wanted, np.nan)
     products.matmul_into(a, b, out)
     assert found.dtype == wanted.dtype
+    tiny = 100 * np.finfo(wanted.dtype).eps
     for one in (found, out):
-        np.testing.assert_allclose(one, wanted, rtol=100 * np.finfo(wanted.dtype).eps, atol=1e-5)
+        np.testing.assert_allclose(one, wanted, rtol=tiny, atol=tiny)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -86,20 +87,38 @@ def test_large_products_are_shared_out(name, three_threads):
     assert three_threads == [2]
 
 
-def test_beside_a_loop_a_product_stays_on_its_thread(three_threads):
+def test_beside_a_loop_a_product_stays_on_its_thread(three_threads, monkeypatch):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    monkeypatch.setattr(products, "helping_threads", pool.helping_threads)
+    monkeypatch.setattr(pool, "_cores", lambda: 2)
     a, b = _pair((9, 5), (5, 4))
-    with one_blas_thread():
+    with limits(2, user_api="blas"):
+        products.matmul(a, b)
+        assert three_threads == [1]
+        three_threads.clear()
+        with one_blas_thread:  # as a loop does
+            _check(a, b)
+            _check(np.stack([a] * 3), np.stack([b] * 3))
+        assert not three_threads
+        monkeypatch.setattr(pool, "blas_threads_now", lambda: None)  # nobody can limit BLAS
         _check(a, b)
-        _check(np.stack([a] * 3), np.stack([b] * 3))
-    assert not any(three_threads)
+    assert not three_threads
+
+
+def test_no_more_threads_than_there_is_work_for(three_threads, monkeypatch):
+    a, b = _pair((9, 5), (5, 4))
+    for worth, helpers in ((360, []), (180, [1]), (120, [2]), (1, [2])):
+        monkeypatch.setattr(products, "WORTH_SHARING", worth)
+        products.matmul(a, b)
+        assert three_threads == helpers
+        three_threads.clear()
 
 
 def test_small_products_are_not_shared_out(three_threads, monkeypatch):
     monkeypatch.setattr(products, "WORTH_SHARING", 1 << 20)
     _check(*_pair((9, 5), (5, 4)))
-    assert not any(three_threads)
+    assert not three_threads
     monkeypatch.setattr(products, "UNTHREADED", 1 << 18)
-    three_threads.clear()
     _check(*_pair((9, 5), (5, 4)))
     assert not three_threads
 
@@ -129,6 +148,7 @@ def test_what_the_caller_says_of_overflow_holds_in_every_thread(three_threads):
 
 
 def test_blas_has_its_threads_again(three_threads):
+    pytest.importorskip("threadpoolctl")
     before = blas_threads_now()
     a, b = _pair((9, 5), (5, 4))
     products.matmul(a, b)

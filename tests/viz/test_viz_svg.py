@@ -55,6 +55,12 @@ def test_it_scales_and_says_in_words_what_it_shows() -> None:
     assert root.get("role") == "img"
 
 
+def test_a_cotangent_is_told_by_its_name_and_an_op_s_gradient_by_the_op() -> None:
+    said = parsed(viz.draw(lstm_cell(), backward=True))[1].text or ""
+    assert "gradient of σ" in said and "∂" in said
+    assert "gradient of ," not in said
+
+
 def test_it_needs_nothing_from_outside() -> None:
     text = viz.draw(lstm_cell()).svg
     without_namespace = text.replace("http://www.w3.org/2000/svg", "")

@@ -70,10 +70,9 @@ class Explanation:
     """A compiled scan in words: print it.
 
     instead_of: why NumPy runs it, where another backend was to. threads: what other threads do,
-    where the caller has any. once, at_once: before the loop.
-    loop, backward: at every step, forward, and from the last step to the first. kept: for the
-    backward pass, besides what the caller holds anyway; per_step: bytes of it for one step of one
-    sequence.
+    where the caller has any. once, at_once: before the loop. loop, backward: at every step,
+    forward, and from the last step to the first. kept: for the backward pass, besides what the
+    caller holds anyway; per_step: bytes of it for one step of one sequence.
     """
 
     backend: str

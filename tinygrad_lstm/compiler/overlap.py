@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..parallel.beside import Beside
-from ..parallel.blas import blas_threads_now, one_blas_thread, small_product
-from ..parallel.pool import allowed_threads
+from ..parallel.blas import one_blas_thread, small_product
+from ..parallel.pool import helping_threads
 from ..parallel.products import UNTHREADED, WORTH_SHARING
 from ..tensor import Array
 from .ahead import ahead_of
@@ -46,8 +46,8 @@ Span = tuple[int, int]
 
 def helpers_now() -> int:
     """How many other threads may work beside a loop now."""
-    threads = 1 if blas_threads_now() is None else allowed_threads()
-    return threads - 1 if threads <= _MOST_THREADS else 0
+    helpers = helping_threads()
+    return helpers if helpers < _MOST_THREADS else 0
 
 
 class Before:
@@ -70,7 +70,7 @@ class Before:
         def work(k: int) -> None:
             started.over(*self._spans[k])
 
-        with one_blas_thread(), Beside(work, helpers) as beside:
+        with one_blas_thread, Beside(work, helpers) as beside:
 
             def spans(stacks: Sequence[Array]) -> Iterator[Span]:
                 for k, span in enumerate(self._spans):
@@ -135,7 +135,7 @@ class After:
             shares = self._loop.products(timed, given[0], first, end)
             totals.add(k, [*shares, *started[0].over(first, end)])
 
-        with one_blas_thread(), Beside(work, helpers) as beside:
+        with one_blas_thread, Beside(work, helpers) as beside:
 
             def spans(stacks: Sequence[Array]) -> Iterator[Span]:
                 found = [(stacks if is_stack else timed)[k] for is_stack, k in self._sources]

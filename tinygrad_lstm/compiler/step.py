@@ -45,7 +45,7 @@ def trace_step(
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
     tracer = _Tracer(since, [*before, *x_t])
-    with fresh_context(tracer), one_blas_thread():
+    with fresh_context(tracer), one_blas_thread:
         new, ys = step(before, x_t)
     ends = [*new, *ys]
     graph, captured = graph_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)

@@ -61,17 +61,15 @@ def small_product() -> int:
 
 
 class _OneThread:
-    """A `with` block that may be entered again, by several threads at once."""
+    """Products on one thread in a `with` block: idle BLAS threads would go on spinning after it.
+
+    Costs two microseconds. Several Python threads may be in such blocks at once, or one in several.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._blocks = 0  # that are open, in all threads
         self._before = 1
-
-    @property
-    def is_open(self) -> bool:
-        """Whether some thread is in the block: it has work for the other cores."""
-        return self._blocks > 0
 
     def __enter__(self) -> None:
         if (library := _library()) is None:
@@ -91,12 +89,4 @@ class _OneThread:
                 library.set_num_threads(self._before)
 
 
-_one_thread = _OneThread()
-
-
-def one_blas_thread() -> _OneThread:
-    """Products on one thread in a `with` block: idle BLAS threads would go on spinning after it.
-
-    Costs two microseconds. Several Python threads may be in such blocks at once.
-    """
-    return _one_thread
+one_blas_thread = _OneThread()

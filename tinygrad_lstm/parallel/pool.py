@@ -11,7 +11,7 @@ from typing import Any
 
 from .blas import blas_threads_now
 
-__all__ = ["allowed_threads", "is_running", "on_others", "run_all"]
+__all__ = ["allowed_threads", "helping_threads", "is_running", "on_others", "run_all"]
 
 _tasks: SimpleQueue[tuple[Callable[[Any], Any], Any, Any]] = SimpleQueue()
 _started = 0
@@ -34,8 +34,16 @@ def allowed_threads() -> int:
     return _cores() if limit is None else max(1, min(_cores(), limit))
 
 
+def helping_threads() -> int:
+    """How many other threads may make products now: none beside a loop, which has its own helpers.
+
+    None either where nobody can keep BLAS from using threads of its own.
+    """
+    return 0 if blas_threads_now() is None else allowed_threads() - 1
+
+
 def is_running() -> bool:
-    """Whether a loop has used other threads in this process."""
+    """Whether other threads have been used in this process."""
     return _started > 0
 
 
