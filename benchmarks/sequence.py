@@ -64,12 +64,12 @@ def ours(shape: Shape, train: bool, *, unroll: bool = False, backend: str | None
     def step() -> list[Any]:
         y, _ = lstm(x, unroll=unroll, backend=backend)
         loss = (y * w).sum()
-        return [loss.data, *(g.data for g in tg.grad(loss, parameters))]
+        return [loss.data, *tg.grad(loss, parameters)]
 
     def infer() -> list[Any]:
         with tg.no_grad():
             y, _ = lstm(x, unroll=unroll, backend=backend)
-        return [y.data]
+        return [y]
 
     return step if train else infer
 
@@ -142,7 +142,7 @@ PEERS: dict[str, Callable[[Shape, bool], Run]] = {
 
 
 def norms(found: Sequence[Any]) -> list[float]:
-    """The norm of each array, in float64; of a single number its size."""
+    """The norm of each array or tensor, in float64; of a single number its size."""
     return [float(np.linalg.norm(np.asarray(a, np.float64))) for a in found]
 
 

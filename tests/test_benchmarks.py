@@ -86,9 +86,9 @@ def test_our_sequence_gives_the_loss_and_gradients_of_finite_differences(bench, 
     assert loss == pytest.approx((y * w).sum(), rel=1e-5)
     for name, gradient in zip(exact, gradients, strict=True):
         expected = [slope(name, place) for place in np.ndindex(gradient.shape)]
-        np.testing.assert_allclose(gradient.ravel(), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(gradient.data.ravel(), expected, rtol=1e-4, atol=1e-6)
     (inferred,) = bench.sequence.PEERS[peer](TINY, False)()
-    np.testing.assert_allclose(inferred, y, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(inferred.data, y, rtol=1e-5, atol=1e-7)
 
 
 def test_a_sequences_check_is_the_size_of_all_it_computes(bench):

@@ -85,7 +85,7 @@ def _kept(value: Any, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
 
 def _spread(g: Any, a: Any, axis: tuple[int, ...]) -> Any:
     if type(g) is np.ndarray and g.ndim == 0:  # the share of a loss: no need to put axes back
-        return kernels.repeated(g, a.shape)
+        return kernels.broadcast_to(g, a.shape)
     return BROADCAST_TO(_kept(g, a.shape, axis), shape=a.shape)
 
 
