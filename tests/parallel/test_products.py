@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
 from tinygrad_lstm.optim import clip_grad_norm_
-from tinygrad_lstm.parallel import pool, products
+from tinygrad_lstm.parallel import pool, products, sharing
+from tinygrad_lstm.parallel.beside import Beside
 from tinygrad_lstm.parallel.blas import blas_threads_now, one_blas_thread
 
 SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -37,16 +39,16 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Loops have run, and every product is worth three threads; -> how many helped, each time."""
     helpers: list[int] = []
 
-    class Watched(products.Beside):
-        def __enter__(self) -> products.Beside:
+    class Watched(Beside):
+        def __enter__(self) -> Beside:
             helpers.append(self._helpers)
             return super().__enter__()
 
-    monkeypatch.setattr(products, "Beside", Watched)
-    monkeypatch.setattr(products, "is_running", lambda: True)
-    monkeypatch.setattr(products, "helping_threads", lambda: 2)
+    monkeypatch.setattr(sharing, "Beside", Watched)
+    monkeypatch.setattr(products, "STARTED", ["a thread"])
+    monkeypatch.setattr(sharing, "helping_threads", lambda: 2)
     monkeypatch.setattr(products, "UNTHREADED", 0)
-    monkeypatch.setattr(products, "WORTH_SHARING", 1)
+    monkeypatch.setattr(sharing, "WORTH_SHARING", 1)
     monkeypatch.setattr(products, "_LONG", 0)
     yield helpers
 
@@ -89,7 +91,7 @@ def test_large_products_are_shared_out(name, three_threads):
 
 def test_beside_a_loop_a_product_stays_on_its_thread(three_threads, monkeypatch):
     limits = pytest.importorskip("threadpoolctl").threadpool_limits
-    monkeypatch.setattr(products, "helping_threads", pool.helping_threads)
+    monkeypatch.setattr(sharing, "helping_threads", pool.helping_threads)
     monkeypatch.setattr(pool, "_cores", lambda: 2)
     a, b = _pair((9, 5), (5, 4))
     with limits(2, user_api="blas"):
@@ -108,14 +110,14 @@ def test_beside_a_loop_a_product_stays_on_its_thread(three_threads, monkeypatch)
 def test_no_more_threads_than_there_is_work_for(three_threads, monkeypatch):
     a, b = _pair((9, 5), (5, 4))
     for worth, helpers in ((360, []), (180, [1]), (120, [2]), (1, [2])):
-        monkeypatch.setattr(products, "WORTH_SHARING", worth)
+        monkeypatch.setattr(sharing, "WORTH_SHARING", worth)
         products.matmul(a, b)
         assert three_threads == helpers
         three_threads.clear()
 
 
 def test_small_products_are_not_shared_out(three_threads, monkeypatch):
-    monkeypatch.setattr(products, "WORTH_SHARING", 1 << 20)
+    monkeypatch.setattr(sharing, "WORTH_SHARING", 1 << 20)
     _check(*_pair((9, 5), (5, 4)))
     assert not three_threads
     monkeypatch.setattr(products, "UNTHREADED", 1 << 18)
@@ -124,19 +126,19 @@ def test_small_products_are_not_shared_out(three_threads, monkeypatch):
 
 
 def test_until_loops_have_run_products_are_those_of_blas(three_threads, monkeypatch):
-    monkeypatch.setattr(products, "is_running", lambda: False)
+    monkeypatch.setattr(products, "STARTED", [])
     _check(*_pair((9, 5), (5, 4)))
     _check(*_pair((3, 4, 5), (3, 5, 2)))
     assert not three_threads
 
 
 def test_loops_have_run_once_others_were_called(monkeypatch):
-    monkeypatch.setattr(pool, "_started", 0)
-    assert not pool.is_running()
+    started: list[Thread] = []
+    monkeypatch.setattr(pool, "STARTED", started)
     pool.run_all(lambda _: None, [1])
-    assert not pool.is_running()
+    assert not started
     pool.run_all(lambda _: None, [1, 2])
-    assert pool.is_running()
+    assert len(started) == 1
 
 
 def test_what_the_caller_says_of_overflow_holds_in_every_thread(three_threads):

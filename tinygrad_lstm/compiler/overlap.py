@@ -21,7 +21,8 @@ import numpy as np
 from ..parallel.beside import Beside
 from ..parallel.blas import one_blas_thread, small_product
 from ..parallel.pool import helping_threads
-from ..parallel.products import UNTHREADED, WORTH_SHARING
+from ..parallel.products import UNTHREADED
+from ..parallel.sharing import WORTH_SHARING
 from ..tensor import Array
 from .ahead import ahead_of
 from .graph import Graph, Instruction

@@ -9,12 +9,12 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
+from . import STARTED
 from .blas import blas_threads_now
 
-__all__ = ["allowed_threads", "helping_threads", "is_running", "on_others", "run_all"]
+__all__ = ["allowed_threads", "helping_threads", "on_others", "run_all"]
 
 _tasks: SimpleQueue[tuple[Callable[[Any], Any], Any, Any]] = SimpleQueue()
-_started = 0
 _lock = Lock()
 
 
@@ -40,11 +40,6 @@ def helping_threads() -> int:
     None either where nobody can keep BLAS from using threads of its own.
     """
     return 0 if blas_threads_now() is None else allowed_threads() - 1
-
-
-def is_running() -> bool:
-    """Whether other threads have been used in this process."""
-    return _started > 0
 
 
 def run_all(function: Callable[[Any], None], arguments: Sequence[Any]) -> None:
@@ -73,13 +68,13 @@ def on_others(function: Callable[[], None], count: int) -> None:
 
 
 def _start(count: int) -> None:
-    global _started
-    if _started >= count:
+    if len(STARTED) >= count:
         return
     with _lock:
-        while _started < count:
-            Thread(target=_work, name=f"tinygrad_lstm-{_started}", daemon=True).start()
-            _started += 1
+        while len(STARTED) < count:
+            thread = Thread(target=_work, name=f"tinygrad_lstm-{len(STARTED)}", daemon=True)
+            thread.start()
+            STARTED.append(thread)
 
 
 def _work() -> None:
@@ -94,8 +89,9 @@ def _work() -> None:
 
 
 def _after_fork() -> None:
-    global _started, _tasks
-    _started, _tasks = 0, SimpleQueue()
+    global _tasks
+    _tasks = SimpleQueue()
+    STARTED.clear()
 
 
 if hasattr(os, "register_at_fork"):
