@@ -107,11 +107,11 @@ class Layout:
         self.dtype = self._float_dtype()
         self.lanes = vector_bytes // self.dtype.itemsize
         self._inputs()
-        wanted = {*self.program.stacks, *self.program.carry_out}
+        self._wanted = {*self.program.stacks, *self.program.carry_out}
         self._multiplied = {i.inputs[0] for i in graph.instructions if i.op is OPS["matmul"]}
         self._multiplied.update(v for pair in self.program.products for v in pair)
         for i in graph.instructions:
-            self._instruction(i, i.out in wanted)
+            self._instruction(i)
         self._check_row_sums()
 
     def padded(self, count: int) -> int:
@@ -167,7 +167,7 @@ class Layout:
         """An invariant as an op with results of `ndim` axes reads it: it decides about its rows."""
         shape = self.graph.spec(value).shape
         has_rows = self.batch is not None and self.batch > 1
-        rows = has_rows and len(shape) == ndim and shape[0] == self.batch
+        rows = has_rows and shape[:1] == (self.batch,) and len(shape) == ndim
         known = self.views.get(value)
         if known is not None and known.rows != rows:
             raise NotNative("an array that stands for rows here and for none there")
@@ -185,13 +185,13 @@ class Layout:
 
     # -- instructions -------------------------------------------------------------------------
 
-    def _instruction(self, i: Instruction, wanted: bool) -> None:
+    def _instruction(self, i: Instruction) -> None:
         name = i.op.name
         try:
             if name == "transpose" and i.inputs[0] in self.matrices:
                 self._transposed_matrix(i)
             elif name in _VIEWS:
-                self._view(i, wanted)
+                self._view(i)
             elif name in _ELEMENTWISE:
                 self._elementwise(i)
             elif name in ("matmul", "sum", "max", "min", "concatenate", "stack", "scatter"):
@@ -235,8 +235,9 @@ class Layout:
         full = (*(0,) * missing, *(0 if n == 1 else s for n, s in zip(own, strides, strict=True)))
         return v._replace(shape=target, strides=full)
 
-    def _view(self, i: Instruction, wanted: bool) -> None:
+    def _view(self, i: Instruction) -> None:
         (value,) = i.inputs
+        wanted = i.out in self._wanted
         out = self.graph.spec(i.out).shape
         if value in self.literals:
             rows = self.batch is not None and bool(out) and out[0] == self.batch
@@ -353,9 +354,7 @@ class Layout:
             shape = self.graph.spec(i.out).shape
             self.row_sums[i.out] = RowSum(v, len(axis) - 1, shape, 0)
         elif all(self.graph.spec(value).shape[k] == 1 for k in axis):
-            self.views[i.out] = self._looked_at(
-                i._replace(op=OPS["reshape"]), v, self.graph.spec(i.out).shape
-            )
+            self._view(i._replace(op=OPS["reshape"]))
         else:
             self._reduce(i, v)
 
