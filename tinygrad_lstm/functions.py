@@ -606,7 +606,12 @@ def _fresh_letter(used: str) -> str:
 
 
 def __getitem__(x: Tensor, index: Any) -> Tensor:
-    """Basic and integer or boolean array indexing; repeated indices add up their gradients."""
+    """Basic and integer or boolean array indexing; repeated indices add up their gradients.
+
+    x[k] for a tensor k of integers is `take`: k may then be another at every step of a scan.
+    """
+    if isinstance(index, Tensor) and index._data.dtype.kind in "iu" and x._data.ndim:
+        return take(x, index, 0)
     return record(_GETITEM, (x,), {"index": _plain_index(index)})
 
 

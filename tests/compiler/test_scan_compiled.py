@@ -175,6 +175,7 @@ def test_an_embedding_inside_the_step(assert_same):
     words = np.random.default_rng(2).integers(0, 6, (5, 3))
     step = twice(lambda h, i: tg.tanh(tg.embedding(i, table) + h @ w))
     assert_same(step, leaf(3, 3, H), words, [table, w], lengths=[5, 2, 0])
+    assert_same(twice(lambda h, i: tg.tanh(table[i] + h @ w)), leaf(3, 3, H), words, [table, w])
     one_row = leaf(4, 1, H)
     assert_same(lambda h, i: (h + one_row.take(i, 0), h), leaf(3, 3, H), words * 0, [one_row])
 

@@ -113,7 +113,7 @@ class _Tracer:
                     f"scan: {describe(t)} depends on the carry or on x_t, and has no value of its "
                     "own while the step is compiled: no float(), bool(), comparison, .numpy() or "
                     ".data on it inside step, nor no_grad, nor grad without create_graph. Use "
-                    "where, maximum, relu or detach, or pass unroll=True"
+                    "where, maximum, relu, take or detach, or pass unroll=True"
                 )
             if now.node is not None and now.node.seq >= self.since and id(now.node) not in seen:
                 seen.add(id(now.node))
