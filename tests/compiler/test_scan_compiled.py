@@ -121,6 +121,16 @@ def test_a_product_of_scalars_has_the_derivative_of_a_power(backend):
     assert slopes == pytest.approx([5 * a.item() ** 4 * s.item(), a.item() ** 5], rel=1e-13)
 
 
+def test_a_number_out_of_a_vector(assert_same):
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return tg.tanh(h * x[1]), tg.sin((h * x)[0])
+
+    h0, xs = leaf(0, 4), leaf(1, 5, 4)
+    assert_same(step, h0, xs)
+    with tg.no_grad():
+        assert_same(step, h0, xs)
+
+
 def test_an_output_that_does_not_depend_on_the_carry(assert_same):
     w, v = leaf(0, I, H), leaf(1, 2, H)
 

@@ -48,7 +48,11 @@ class Source:
         """An index, a reshape or a transpose, without the way through a function."""
         source = called(i.inputs[0])
         if i.op.name == "getitem":
-            self.names[f"k{i.out}"] = i.attrs["index"]
+            index = i.attrs["index"]
+            if not self.graph.spec(i.out).shape:  # else NumPy gives a number, which is a copy
+                parts = index if isinstance(index, tuple) else (index,)
+                index = parts if Ellipsis in parts else (*parts, Ellipsis)
+            self.names[f"k{i.out}"] = index
             return f"{source}[k{i.out}]"
         if i.op.name == "reshape":
             return f"{source}.reshape({i.attrs['shape']})"
