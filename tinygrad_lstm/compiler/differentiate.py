@@ -59,8 +59,8 @@ def _differentiate(forward: Graph, needing: set[int], wanted: Sequence[int]) -> 
     keys = [key_of(kept[v]) for v in wanted]
     found = sweep([outputs[k] for k in seeded], seeds, keys, create_graph=True)
     reached = tuple(k for k, key in enumerate(keys) if key in found)
-    graph, captured = graph_of([found[keys[k]] for k in reached], seeds, since)
-    reads: list[int] = []
-    for t in captured:
-        reads.append(value_of[key_of(t)])
-    return Backward(graph, seeded, tuple(reads), reached)
+    stand_ins = {key for key, value in value_of.items() if value not in forward.constants}
+    cotangents = [found[keys[k]] for k in reached]
+    graph, captured = graph_of(cotangents, seeds, since, stand_ins)
+    reads = tuple(value_of[key_of(t)] for t in captured)
+    return Backward(graph, seeded, reads, reached)

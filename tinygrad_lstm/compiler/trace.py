@@ -6,7 +6,7 @@ reads that it did not make.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -18,12 +18,16 @@ __all__ = ["example", "graph_of", "recorded_since", "replay"]
 
 
 def graph_of(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], since: int
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    since: int,
+    stand_ins: Collection[Key] = (),
 ) -> tuple[Graph, list[Tensor]]:
     """The graph from `inputs` to `outputs`, and the other tensors it reads.
 
     since: ops recorded before this number are not part of it; their results are captured, and
-    become inputs after the given ones. Anonymous numbers are constants.
+    become inputs after the given ones. Anonymous numbers are constants, but for `stand_ins`, whose
+    own values mean nothing.
     """
     numbers: dict[Key, int] = {}
     specs: list[Spec] = []
@@ -41,9 +45,11 @@ def graph_of(
         return numbers[key]
 
     def outside(t: Tensor) -> None:
-        if key_of(t) in numbers:
+        key = key_of(t)
+        if key in numbers:
             return
-        if t.node is None and not t.requires_grad and t.ndim == 0 and t.name is None:
+        is_number = t.node is None and not t.requires_grad and t.ndim == 0 and t.name is None
+        if is_number and key not in stand_ins:
             constants[number(t)] = t._data
         else:
             captured.append(t)
