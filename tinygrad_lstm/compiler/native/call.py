@@ -96,20 +96,18 @@ class CallWriter:
         v = self.loop.program.invariants[k]
         held = f"held[{self.held}]"
         self.held += 1
-        self.add(f"if {name} is not {held}:")
+        array = name
         if v in self.loop.layout.views:  # read row by row
-            self.add(
-                f"    {held} = a = {name} if {name}.flags.c_contiguous else side_by_side({name})",
-                f"    n[{place}] = id(a)",
-            )
-        else:
+            array = f"{name} if {name}.flags.c_contiguous else side_by_side({name})"
+        self.add(
+            f"if {name} is not {held}:",
+            f"    {held} = a = {array}",
+            f"    n[{place}] = id(a)",
+        )
+        first, second = (self.place("invariants", k, axis) for axis in "01")
+        if first is not None:  # read as a matrix, which may lie in any way
             size = self.loop.dtype.itemsize
-            first, second = (self.place("invariants", k, axis) for axis in "01")
-            self.add(
-                f"    {held} = {name}",
-                f"    n[{place}] = id({name})",
-                f"    n[{first}], n[{second}] = (s // {size} for s in {name}.strides)",
-            )
+            self.add(f"    n[{first}], n[{second}] = (s // {size} for s in a.strides)")
 
     def begin(self) -> None:
         """A workspace that is nobody else's, until it is given back."""

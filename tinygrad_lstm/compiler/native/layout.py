@@ -204,8 +204,15 @@ class Layout:
     def _is_row(self, value: int, ndim: int) -> bool:
         return value not in self.literals and self.view(value, ndim).rows
 
+    def _becomes_rows(self, value: int) -> bool:
+        """Whether it becomes a carry that has rows, and so has them too, even if all are equal."""
+        places = zip(self.program.carry_out, self.program.carried, strict=True)
+        return any(after == value and self.views[before].rows for after, before in places)
+
     def _compute(self, i: Instruction, rows: bool) -> None:
         shape = self.graph.spec(i.out).shape
+        if not rows and self._becomes_rows(i.out) and self.batch != 1:
+            raise NotNative("a carry whose rows are made of what the rows share")
         if rows and self.batch is not None and (not shape or shape[0] != self.batch):
             raise NotNative(f"a result of shape {shape} for {self.batch} rows")
         self._own(i.out, rows)
@@ -213,7 +220,7 @@ class Layout:
 
     def _elementwise(self, i: Instruction) -> None:
         ndim = len(self.graph.spec(i.out).shape)
-        rows = any([self._is_row(v, ndim) for v in i.inputs])
+        rows = any([self._is_row(v, ndim) for v in i.inputs]) or self._becomes_rows(i.out)
         for v in i.inputs:
             if v not in self.literals:
                 self.operand(v, i.out, rows)
@@ -226,7 +233,7 @@ class Layout:
         v = self.view(value, len(shape))
         own, strides = v.shape, v.strides
         if rows and not v.rows and len(own) == len(shape):
-            if own[0] != 1:
+            if own[0] != 1 and strides[0] != 0:
                 raise NotNative(f"a shared array of shape {own} beside rows of {target}")
             own, strides = own[1:], strides[1:]
         if v.rows and len(own) != len(target):
@@ -250,9 +257,12 @@ class Layout:
             self.row_sums[i.out] = self.row_sums[value]._replace(shape=out)
             return
         made = self._looked_at(i, self.view(value, len(self.graph.spec(value).shape)), out)
+        rows = made.rows
+        if not rows and self._becomes_rows(i.out) and made.strides[0] == 0:
+            made, rows = made._replace(shape=made.shape[1:], strides=made.strides[1:]), True
         if wanted or (i.out in self._multiplied and not made.is_dense()):
             self.copies[i.out] = made
-            self._compute(i._replace(op=_IDENTITY, attrs={}), made.rows)
+            self._compute(i._replace(op=_IDENTITY, attrs={}), rows)
         else:
             self.views[i.out] = made
 
