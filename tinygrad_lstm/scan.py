@@ -17,6 +17,7 @@ from .functions import stack, where
 from .recording import Recording, Run
 from .tensor import Array, Tensor
 from .tree import Structure, flatten, unflatten
+from .wording import describe
 
 if TYPE_CHECKING:  # the compiler is loaded when it is used
     from .compiler.describe import Explanation
@@ -62,6 +63,8 @@ def _checked(
         if forms and forms[0] != form:
             raise ShapeError(f"step: the y_t it returned was {forms[0]} and became {form}")
         forms[:] = [form]
+        if ends is not None:
+            _check_rows(ys, len(ends))
         return new, ys
 
     return _Call(flat_step, states, inputs, count, ends, carry_form, forms)
@@ -298,6 +301,15 @@ def _results(
             )
     ys, output_form = flatten(result[1], Tensor, "the y_t that step returned")
     return new, ys, output_form
+
+
+def _check_rows(ys: Sequence[Tensor], batch: int) -> None:
+    for k, y in enumerate(ys):
+        if y.shape[:1] != (batch,):
+            raise ShapeError(
+                f"lengths: {batch} given, so each leaf of y_t must be ({batch}, ...); leaf {k} of "
+                f"what step returned is {describe(y)}"
+            )
 
 
 def _masked(
