@@ -205,6 +205,14 @@ def calling_line() -> Place | None:
     return frame.f_code, frame.f_lasti
 
 
+def calling_level() -> int:
+    """The stacklevel with which `warnings.warn`, where this is asked, blames that code."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 class called_from(_Block):
     """Remember the user's line that called into the library."""
 

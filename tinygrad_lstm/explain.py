@@ -27,6 +27,8 @@ def reason(op: str, arrays: Sequence[Any], attrs: Mapping[str, Any]) -> str | No
         return broadcast_reason(shapes[0], attrs["shape"], one_way=True)
     if op == "einsum":
         return _einsum_reason(shapes, attrs["subscripts"])
+    if op == "pow" and all(a.dtype.kind in "iub" for a in arrays) and (arrays[1] < 0).any():
+        return "integers to a negative power are no integers; make one of them float"
     if op in ("getitem", "scatter", "take", "add_rows", "reshape", "transpose", "scan"):
         return None
     return next((why for s in shapes[1:] if (why := broadcast_reason(shapes[0], s))), None)

@@ -31,7 +31,7 @@ DEFAULT_DTYPE = np.dtype(np.float32)
 _sequence = itertools.count(1).__next__
 _new = object.__new__
 _frame = sys._getframe
-_data_of, _needs_grad = operator.attrgetter("_data"), operator.attrgetter("_requires_grad")
+_data_of = operator.attrgetter("_data")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ENGINE_FILES = frozenset(
     f"{_PACKAGE}{name}.py"
@@ -604,12 +604,14 @@ def record_parts(
     inputs: tuple[Tensor, ...],
     attrs: Attrs,
     positions: Sequence[Attrs],
+    needing: Sequence[bool],
     names: Sequence[str | None],
 ) -> list[Tensor]:
     """Run an op that gives a Bundle, and take each of its parts out: a tensor for each.
 
-    part: the op that takes one out; positions: its attributes each time; names: of the tensors. All
-    at once, which takes a fraction of what `record` would take for each.
+    part: the op that takes one out; positions: its attributes each time; needing, names: of the
+    tensors, whether they require a gradient. All at once, which takes a fraction of what `record`
+    would take for each.
     """
     context = CONTEXT.get()
     values = op.forward(*map(_data_of, inputs), **attrs)
@@ -624,10 +626,9 @@ def record_parts(
     whole.place = context.place or _RUN
     if context.anomaly:
         check_finite(whole, values)
-    needed = True in map(_needs_grad, inputs)
-    taken, place = (_wrap(values, whole, needed),), context.place or _PARTS
+    taken, place = (_wrap(values, whole, True in needing),), context.place or _PARTS
     results: list[Tensor] = []
-    for value, position, name in zip(values, positions, names, strict=True):
+    for value, position, needed, name in zip(values, positions, needing, names, strict=True):
         result = _new(Tensor)
         result.node = node = _new(Node)
         result._data = node.value = value

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..context import calling_level
 from ..tensor import Array
 from .runner import Runner as NumpyRunner
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["BACKENDS", "Backend", "NotNative", "Runner", "backend_named"]
+__all__ = ["BACKENDS", "Backend", "NotNative", "Runner", "backend_named", "warn_of_numpy"]
 
 BACKENDS = ("numpy", "numba")
 
@@ -61,6 +63,16 @@ class Backend(NamedTuple):
 
 class NotNative(Exception):
     """A step that a backend has no form for; says which op it is."""
+
+
+def warn_of_numpy(what: str, error: NotNative) -> None:
+    """Say to the user's line that NumPy runs a step, and why."""
+    warnings.warn(
+        f"{what}: the numba backend has no form for this step ({error}); it runs with numpy. "
+        'backend="numpy" says so without this warning',
+        RuntimeWarning,
+        stacklevel=calling_level(),
+    )
 
 
 _NUMPY = Backend("numpy", NumpyRunner, True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..autodiff import grad
+from ..context import no_grad, scope
 from ..functions import stack, unsqueeze
 from ..tensor import Bundle, Op, Tensor
 from .graph import Graph
@@ -29,7 +30,11 @@ class _Outputs(Bundle):
 
 
 def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> _Outputs:
-    outputs, saved = plan.run(arrays)
+    try:
+        outputs, saved = plan.run(arrays)
+    except (ValueError, IndexError):  # NumPy's, which knows neither op nor step
+        _find_failing(graph, [Tensor(a) for a in arrays], plan.carries, xs, plan.steps)
+        raise
     result = _Outputs(outputs)
     result.saved = saved
     return result
@@ -76,6 +81,18 @@ def _unrolled(
         states, ys = outputs[:carries], outputs[carries:]
         columns.append(ys)
     return [*states, *(stack(column) for column in zip(*columns, strict=True))]
+
+
+def _find_failing(
+    graph: Graph, inputs: Sequence[Tensor], carries: int, xs: int, steps: int
+) -> None:
+    """Run op by op until one fails, whose error names it and the step, as counted in running."""
+    states = list(inputs[:carries])
+    series, captured = inputs[carries : carries + xs], inputs[carries + xs :]
+    with no_grad():
+        for k in range(steps):
+            with scope(f"step {k}"):
+                states = replay(graph, [*states, *(x[k] for x in series), *captured])[:carries]
 
 
 def _part_rule(g: Any, out: Any, a: Any, position: int) -> Bundle:

@@ -7,14 +7,13 @@ merge products -> merge slices -> reassociate -> partition (once | all steps | l
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..ops import OPS
-from .backends import Backend, NotNative, backend_named
+from .backends import Backend, NotNative, backend_named, warn_of_numpy
 from .differentiate import Backward, differentiate
 from .graph import Graph, Instruction, Spec
 from .merge import merge_products, merge_slices
@@ -44,12 +43,7 @@ def planned(
     try:
         return Plan(graph, carries, xs, steps, needing, chosen, rows)
     except NotNative as error:
-        warnings.warn(
-            f"scan: the {chosen.name} backend has no form for this step ({error}); it runs with "
-            'numpy. backend="numpy" says so without this warning',
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        warn_of_numpy("scan", error)
         plan = Plan(graph, carries, xs, steps, needing, backend_named("numpy"), rows)
         plan.instead_of = f"{chosen.name} has no form for this step ({error})"
         return plan
@@ -59,9 +53,9 @@ class Plan:
     """A compiled step: its passes' results, and the loops built from them.
 
     carries, xs: how many of the graph's inputs are carries and steps' inputs; the rest are
-    captured. needing: which inputs require a gradient. rows: whether the last
-    carries are given as (1, ...). run, pull: see Runner. instead_of: why NumPy
-    runs it, where another backend was to.
+    captured. needing, needed: which inputs require a gradient, and so which outputs. rows: whether
+    the last carries are given as (1, ...). run, pull: see Runner. instead_of: why NumPy runs it,
+    where another backend was to.
     """
 
     instead_of: str | None = None
@@ -79,6 +73,7 @@ class Plan:
         self.backend = backend
         self.rows = rows
         self.needing = tuple(needing)
+        self.needed = _needed(graph, carries, needing)
         self.steps = steps
         self.carries, self.xs = carries, xs
         self.inputs = len(graph.inputs)
@@ -189,6 +184,20 @@ class Plan:
             backwards=True,
         )
         self.invariant_reads = tuple(invariants)
+
+
+def _needed(graph: Graph, carries: int, needing: Sequence[bool]) -> tuple[bool, ...]:
+    """Which outputs a gradient flows back from, after any number of steps."""
+    reached = {v for v, need in zip(graph.inputs, needing, strict=True) if need}
+    before = -1
+    while len(reached) > before:  # a carry may reach another one a step later
+        before = len(reached)
+        for i in graph.instructions:
+            if i.op.differentiable and not reached.isdisjoint(i.inputs):
+                reached.add(i.out)
+        places = zip(graph.inputs[:carries], graph.outputs, strict=False)
+        reached.update(v for v, after in places if after in reached)
+    return tuple(v in reached for v in graph.outputs)
 
 
 def _own_outputs(graph: Graph, carries: int) -> Graph:

@@ -105,10 +105,12 @@ def prepared(
 
 
 class Call(NamedTuple):
-    """How a run is recorded: what its op is told, and the results: where they are, their names."""
+    """How a run is recorded: what its op is told; of each result where it is, whether it requires
+    a gradient, and its name."""
 
     attrs: dict[str, Any]
     positions: Sequence[dict[str, Any]]
+    needing: Sequence[bool]
     names: Sequence[str | None]
 
 
@@ -118,6 +120,7 @@ def call_of(made: Prepared, carries: int, names: Sequence[str] | None = None) ->
     attrs = {"plan": made.plan, "graph": graph, "xs": made.xs}
     positions = [{"position": k} for k in range(len(graph.outputs))]
     if names is not None:
-        return Call(attrs, positions, names)
+        return Call(attrs, positions, made.plan.needed, names)
     own = [graph.names.get(value) for value in graph.outputs[:carries]]
-    return Call(attrs, positions, [*own, *[None] * (len(positions) - carries)])
+    own += [None] * (len(positions) - carries)
+    return Call(attrs, positions, made.plan.needed, own)

@@ -7,14 +7,13 @@ depends on them alone is computed, only when asked for.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..errors import GraphError
 from ..tensor import Array, Tensor
-from .backends import Backend, NotNative, backend_named
+from .backends import Backend, NotNative, backend_named, warn_of_numpy
 from .numpy_backend import NumpyLoop
 from .plan import Plan
 from .regroup import known_first
@@ -99,12 +98,7 @@ class SingleStep:
         try:
             self._native = NativeStep(self._plan.forward)
         except NotNative as error:
-            warnings.warn(
-                f"step: the numba backend has no form for this step ({error}); it runs with "
-                'numpy. backend="numpy" says so without this warning',
-                RuntimeWarning,
-                stacklevel=5,  # where the step was asked for
-            )
+            warn_of_numpy("step", error)
 
     def refresh(self) -> None:
         """Read the captured tensors again."""

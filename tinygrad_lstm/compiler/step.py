@@ -7,6 +7,7 @@ whenever it is called.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,10 @@ from ..context import fresh_context
 from ..errors import GraphError
 from ..parallel.blas import one_blas_thread
 from ..sweep import toposort
-from ..tensor import Array, Op, Tensor, next_number, record
-from ..wording import describe
+from ..tensor import Array, Node, Op, Tensor, next_number, record
+from ..wording import describe, describe_call
 from .graph import Graph, fingerprint
-from .trace import graph_of
+from .trace import graph_of, recorded_since
 
 __all__ = ["FlatStep", "Traced", "check_repeatable", "drawn", "trace_step"]
 
@@ -33,6 +34,7 @@ class Traced(NamedTuple):
     captured: list[Tensor]
     draws: list[Callable[[], Array]]  # how to draw
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
+    since: int  # the number of the first op of it that belongs to the step
 
 
 def trace_step(
@@ -49,16 +51,15 @@ def trace_step(
         new, ys = step(before, x_t)
     ends = [*new, *ys]
     graph, captured = graph_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
-    return Traced(graph, captured, tracer.draws, ends)
+    return Traced(graph, captured, tracer.draws, ends, since)
 
 
 def check_repeatable(once: Traced, again: Traced) -> None:
     """Raise GraphError if the step, called a second time, did something else."""
     if fingerprint(once.graph) != fingerprint(again.graph):
-        ops = [" ".join(i.op.name for i in part.graph.instructions) for part in (once, again)]
         raise GraphError(
-            f"scan: step records other ops or numbers when it is called again: {ops[0]}; then "
-            f"{ops[1]}. {_WHY_REPEATABLE}"
+            "scan: step records other ops or numbers when it is called again: "
+            f"{_difference(once, again)}. {_WHY_REPEATABLE}"
         )
     for t, other in zip(once.captured, again.captured, strict=True):
         if t is not other and not np.array_equal(t._data, other._data, equal_nan=True):
@@ -75,6 +76,23 @@ _WHY_REPEATABLE = (
     "A compiled step is recorded once and stands for all: give random numbers as xs, use dropout, "
     "or pass unroll=True"
 )
+
+
+def _difference(once: Traced, again: Traced) -> str:
+    """The first op that was another one the second time, or had other numbers."""
+    for one, other in zip_longest(*(recorded_since(t.ends, t.since) for t in (once, again))):
+        said = _said(one), _said(other)
+        if said[0] != said[1]:
+            return f"{said[0]}; then {said[1]}"
+    return "the same ops, on other values"
+
+
+def _said(node: Node | None) -> str:
+    if node is None:
+        return "no further op"
+    numbers = [repr(t._data.item()) for t in node.inputs if t.node is None and t.ndim == 0]
+    given = f" with {', '.join(numbers)}" if numbers else ""
+    return f"{describe_call(node.op, node.inputs, node.attrs, node.context)}{given} ({node.where})"
 
 
 def drawn(draws: Sequence[Callable[[], Array]], count: int) -> list[Tensor]:

@@ -122,18 +122,14 @@ class Layout:
         used = {v for i in self.graph.instructions for v in (*i.inputs, i.out)}
         used |= {*self.program.carried, *self.program.timed}
         kinds = {self.graph.spec(v).dtype for v in used} - {np.dtype(bool)}
-        if len(kinds) != 1 or next(iter(kinds)) not in (np.dtype("f4"), np.dtype("f8")):
-            names = ", ".join(sorted(map(str, kinds)))
-            reader = self._first_with(k for k in kinds if k not in (np.dtype("f4"), np.dtype("f8")))
-            raise NotNative(f"{reader} on values of type {names}")
-        return next(iter(kinds))
-
-    def _first_with(self, dtypes: Iterable[np.dtype[Any]]) -> str:
-        odd = set(dtypes)
+        floats = {np.dtype("f4"), np.dtype("f8")}
+        if kinds <= floats and len(kinds) == 1:
+            return next(iter(kinds))
         for i in self.graph.instructions:
-            if odd.intersection(self.graph.spec(v).dtype for v in (*i.inputs, i.out)):
-                return i.op.name
-        return self.graph.instructions[0].op.name if self.graph.instructions else "a step"
+            odd = {self.graph.spec(v).dtype for v in (*i.inputs, i.out)} & (kinds - floats)
+            if odd:
+                raise NotNative(f"{i.op.name} with {' and '.join(sorted(map(str, odd)))}")
+        raise NotNative(f"values of {' and '.join(sorted(map(str, kinds))) or 'bool alone'}")
 
     # -- inputs -------------------------------------------------------------------------------
 
