@@ -113,6 +113,14 @@ def test_gradients_are_logarithmic_and_zeros_stand_at_the_edge() -> None:
     assert low < zeros.get_ydata()[0] < 0.5 < high
 
 
+def test_the_legend_leaves_zeros_uncovered() -> None:
+    norms = {"LSTM": [0.5, 0.8, 1.0], "RNN": [0.0, 1e-9, 1.0]}
+    axes: Any = plots.gradient_through_time(norms).axes[0]
+    axes.figure.canvas.draw()
+    x, y = axes.transData.transform(axes.get_lines()[2].get_xydata())[0]
+    assert not axes.get_legend().get_window_extent().padded(5).contains(x, y)
+
+
 def test_a_forecast_tells_the_error_on_the_years_held_out() -> None:
     years, truth = np.arange(2000, 2010), np.zeros(10)
     model = np.where(years < 2006, 100.0, 2.0)

@@ -66,12 +66,12 @@ class Graph:
                 needed.update(instruction.inputs)
         return needed
 
-    def depending_on(self, values: Iterable[int]) -> set[int]:
-        """Every value computed from any of `values`, and they."""
+    def depending_on(self, values: Iterable[int], differentiably: bool = False) -> set[int]:
+        """Every value computed from any of `values`, and they; or only by differentiable ops."""
         tainted = set(values)
-        for instruction in self.instructions:
-            if not tainted.isdisjoint(instruction.inputs):
-                tainted.add(instruction.out)
+        for i in self.instructions:
+            if not tainted.isdisjoint(i.inputs) and (i.op.differentiable or not differentiably):
+                tainted.add(i.out)
         return tainted
 
     def pruned(self) -> Graph:

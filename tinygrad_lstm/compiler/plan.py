@@ -189,14 +189,10 @@ class Plan:
 def _needed(graph: Graph, carries: int, needing: Sequence[bool]) -> tuple[bool, ...]:
     """Which outputs a gradient flows back from, after any number of steps."""
     reached = {v for v, need in zip(graph.inputs, needing, strict=True) if need}
-    before = -1
-    while len(reached) > before:  # a carry may reach another one a step later
-        before = len(reached)
-        for i in graph.instructions:
-            if i.op.differentiable and not reached.isdisjoint(i.inputs):
-                reached.add(i.out)
-        places = zip(graph.inputs[:carries], graph.outputs, strict=False)
-        reached.update(v for v, after in places if after in reached)
+    places = list(zip(graph.inputs[:carries], graph.outputs, strict=False))
+    for _ in range(carries + 1):  # a carry may reach another one a step later
+        reached = graph.depending_on(reached, differentiably=True)
+        reached.update(before for before, after in places if after in reached)
     return tuple(v in reached for v in graph.outputs)
 
 

@@ -124,8 +124,8 @@ def gradient_through_time(
 
 
 def _mark_zeros(axes: Axes, steps: Array, label: str, stroke: Mapping[str, object]) -> None:
-    """What a logarithmic scale has no place for, just above its lower edge."""
+    """What a logarithmic scale has no place for, above its lower edge: where a legend sees it."""
     if len(steps):
         low, high = axes.get_ylim()
-        edge = np.full(len(steps), low * (high / low) ** 0.015)
+        edge = np.full(len(steps), low * (high / low) ** 0.03)
         axes.plot(steps, edge, "v", color=stroke["color"], markersize=3.5, label=label)
