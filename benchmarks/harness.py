@@ -288,10 +288,12 @@ def _version(package: str) -> str | None:
 
 
 def _print(title: str, shown: Table) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    table = RichTable(title=title)
+    gap = int(len(shown.columns) < 8)  # 80 characters are to hold the many of memory.py
+    table = RichTable(title=title, box=SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
     for k, column in enumerate(shown.columns):
         table.add_column(column, justify="right" if k else "left", no_wrap=not k)
     for cells in shown.rows:
