@@ -131,7 +131,8 @@ class _Tracer:
                     f"scan: {describe(t)} depends on the carry or on x_t, and has no value of its "
                     "own while the step is compiled: no float(), bool(), comparison, .numpy() or "
                     ".data on it inside step, nor no_grad, nor grad without create_graph. Use "
-                    "where, maximum, relu, take or detach, or pass unroll=True"
+                    "maximum, minimum, clip, relu or take (where: with a condition from xs or "
+                    "from outside), detach, or pass unroll=True"
                 )
             if now.node is not None and now.node.seq >= self.since and id(now.node) not in seen:
                 seen.add(id(now.node))
