@@ -111,3 +111,30 @@ def test_a_carry_of_numbers_that_is_replaced(backend, name):
         lambda h, x: ((x * 2.0).broadcast_to((B,)) * 3.0, seen(h)),
         leaf(0, B), leaf(1, T), backend=backend,
     )  # fmt: skip
+
+# -- a batch of one, whose axis goes away ---------------------------------------------------------
+
+AWAY: dict[str, Callable[[Tensor], Tensor]] = {
+    "squeezed": lambda a: a.squeeze(0),
+    "its only row": lambda a: a[0],
+    "in a row": lambda a: a.reshape(-1),
+    "mean": lambda a: a.mean(0),
+}
+
+
+@pytest.mark.parametrize("name", AWAY)
+@pytest.mark.parametrize("width", [1, H])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_product_without_its_batch_of_one(backend, name, width, frozen):
+    away = AWAY[name]
+    x = leaf(1, T, 1, 3).detach() if frozen else leaf(1, T, 1, 3)
+    w, u = leaf(2, 3, width), leaf(3, width, width)
+
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = tg.tanh(away(x @ w) + away(h @ u) * h)
+        return h, away(h)
+
+    assert_same(step, leaf(0, 1, width), x, [w, u], backend=backend)
+    assert_same(
+        lambda h, x: (away(x @ w) + h,) * 2, leaf(0, 1, width), x, [w], backend=backend
+    )  # fmt: skip

@@ -415,7 +415,8 @@ class Layout:
 
     def _check_row_sums(self) -> None:
         """Sums over the batch are for the sums over time alone."""
-        for v in (*self.program.stacks, *self.program.carry_out):
+        factors = [v for pair in self.program.products for v in pair]
+        for v in (*self.program.stacks, *self.program.carry_out, *factors):
             if v in self.row_sums:
                 raise NotNative("sum: over the batch, wanted at every step")
 
