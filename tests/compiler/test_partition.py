@@ -82,3 +82,16 @@ def test_step_by_step_only_what_is_no_arithmetic_of_floats_is_done_before_the_lo
     plan = Plan(graph, 1, 1, T, [True, False, True, True, True, True, True], STEPWISE)
     assert ops(plan.parts.before) == {"take": 1, "add": 1}  # the biases are one
     assert ops(plan.parts.loop) == {"matmul": 2, "add": 2, "tanh": 1}
+
+
+def test_a_matrix_transposed_again_comes_to_the_loop_once():
+    w = parameter(0, 3, 3)
+
+    def step(h: Tensor) -> tuple[Tensor, ...]:
+        turned = w.T
+        return h @ turned, h @ turned.T
+
+    graph, _ = traced(step, (B, 3))
+    parts = partition(graph, 1, 0, T)
+    assert len(parts.invariants) == 1
+    assert not set(parts.loop.producers()).intersection(parts.loop.inputs)

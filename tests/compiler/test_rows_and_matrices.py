@@ -138,3 +138,35 @@ def test_a_product_without_its_batch_of_one(backend, name, width, frozen):
     assert_same(
         lambda h, x: (away(x @ w) + h,) * 2, leaf(0, 1, width), x, [w], backend=backend
     )  # fmt: skip
+
+
+# -- a matrix that is transposed more than once ---------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_matrix_read_at_several_turns(backend, turns):
+    w = leaf(2, H, H)
+
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        read = [w]
+        for _ in range(turns):
+            read.append(read[-1].T)
+        for matrix in read:
+            h = tg.tanh(h @ matrix + x)
+        return h, h @ read[-1]
+
+    assert_same(step, leaf(0, B, H), leaf(1, T, B, H), [w], backend=backend)
+
+
+@may_fall_back
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_matrix_given_at_several_turns(backend, turns):
+    w = leaf(2, H, H)
+
+    def step(h: Tensor, x: None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        given = [w]
+        for _ in range(turns):
+            given.append(given[-1].T)
+        return given[-2], (given[-1], given[-1])
+
+    assert_same(step, leaf(0, H, H), None, [w], steps=2, backend=backend)

@@ -84,16 +84,20 @@ def _transposed_inside(parts: Parts) -> Parts:
 
     A loop lays out its matrices as suits it, and their gradients come in their own shape.
     """
-    made = parts.before.producers()
-    turned = {
-        v: made[v]
-        for v in parts.invariants
-        if v in made and made[v].op is OPS["transpose"] and made[v].attrs["axes"] == (1, 0)
+    turned = {  # in the order they are made: a transposed one may be read transposed again
+        i.out: i
+        for i in parts.before.instructions
+        if i.out in parts.invariants
+        and i.op is OPS["transpose"]
+        and i.attrs["axes"] == (1, 0)
     }
     if not turned:
         return parts
-    given = (turned[v].inputs[0] if v in turned else v for v in parts.invariants)
-    invariants = tuple(dict.fromkeys(given))
+
+    def given(v: int) -> int:
+        return given(turned[v].inputs[0]) if v in turned else v
+
+    invariants = tuple(dict.fromkeys(map(given, parts.invariants)))
     loop = parts.loop
     carried_and_timed = loop.inputs[: len(loop.inputs) - len(parts.invariants)]
     return Parts(
