@@ -241,6 +241,7 @@ def test_the_backward_pass_keeps_little_more_than_the_gates_and_states(backend):
 def test_a_graph_is_freed_with_its_last_tensor_and_no_collector(backend):
     step, carry, weights = case("lstm")
     state, x = tensors(carry, 3), leaf(0, 6, 3, I)
+    tg.scan(step, state, x, backend=backend)  # compiled now, which leaves something to collect
     gc.collect()
     gc.disable()
     try:
@@ -284,3 +285,20 @@ def test_nothing_grows_from_call_to_call(backend):
     finally:
         tracemalloc.stop()
     assert after - before < 2_000
+
+
+def test_a_plan_is_freed_when_nobody_keeps_it(backend):
+    lstm = tg.nn.LSTM(3, 4, rng=0)
+    y, _ = lstm(np.ones((5, 2, 3), np.float32), backend=backend)
+    tg.grad(y.sum(), list(lstm.parameters()))
+    (plan,) = (n.attrs["plan"] for n in tg.toposort([y]) if n.op.name == "scan")
+    dropped = weakref.ref(plan)
+    gc.collect()
+    gc.disable()
+    try:
+        plans._plans.clear()
+        del plan, y, _, lstm
+        assert dropped() is None
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

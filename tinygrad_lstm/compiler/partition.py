@@ -93,11 +93,10 @@ def _transposed_inside(parts: Parts) -> Parts:
     }
     if not turned:
         return parts
-
-    def given(v: int) -> int:
-        return given(turned[v].inputs[0]) if v in turned else v
-
-    invariants = tuple(dict.fromkeys(map(given, parts.invariants)))
+    given = {v: v for v in parts.invariants}
+    for v, i in turned.items():
+        given[v] = given.get(i.inputs[0], i.inputs[0])
+    invariants = tuple(dict.fromkeys(given.values()))
     loop = parts.loop
     carried_and_timed = loop.inputs[: len(loop.inputs) - len(parts.invariants)]
     return Parts(

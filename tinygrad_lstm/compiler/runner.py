@@ -56,7 +56,7 @@ class Runner:
         self._beside = before_of(plan, loops, results)
         place = {v: (k, k < program.history) for k, v in enumerate(program.stacks)}
         self._ys = [place[v] for v in program.graph.outputs[self.carries :]]
-        self._pull: Callable[..., list[Array | None]] | None = None
+        self._pull: Callable[..., list[Array | None]] | None = None  # unbound: it is no cycle
         self._beside_back: After | None = None
         if loops.backward is None:
             return
@@ -125,7 +125,7 @@ class Runner:
             for k in plan.seeded_outputs
         ]
         self._answers = plan.inputs
-        self._pull = self._pull_loop
+        self._pull = Runner._pull_loop
         if derived is None:
             return
         seeds = [plan.parts.before.outputs[k] for k in derived.seeded]
@@ -143,11 +143,11 @@ class Runner:
         self._last = [
             entry for v, entry in zip(seeds, self._seeds, strict=True) if v in plan.parts.invariants
         ]
-        self._pull = self._pull_all
+        self._pull = Runner._pull_all
 
     def pull(self, saved: Saved, cotangents: Sequence[Array | None]) -> list[Array | None]:
         """See `backends.Runner`."""
-        return refuse_pull() if self._pull is None else self._pull(saved, cotangents)
+        return refuse_pull() if self._pull is None else self._pull(self, saved, cotangents)
 
     def _given(
         self, saved: Saved, cotangents: Sequence[Array | None]

@@ -84,4 +84,4 @@ class Source:
         text = "\n".join([f"def run({header}):", *(f"    {line}" for line in body)]) + "\n"
         namespace = dict(self.names)
         exec(compile(text, "<compiled scan>", "exec"), namespace)
-        return text, namespace["run"]
+        return text, namespace.pop("run")  # left there, the function would be a cycle
