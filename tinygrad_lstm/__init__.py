@@ -3,6 +3,7 @@
 `import tinygrad_lstm as tg`, then `tg.tensor`, `tg.grad`, `tg.nn.LSTM`; pictures are in `viz`.
 """
 
+from . import comparisons as _comparisons  # noqa: F401 - attaches its operators to Tensor
 from . import functions as _functions
 from . import nn, optim
 from .autodiff import backward, grad

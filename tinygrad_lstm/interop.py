@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import functions as F
+from .comparisons import are_flags, compare
 from .errors import DTypeError
 from .tensor import Tensor
 
@@ -41,6 +42,7 @@ UFUNCS: dict[np.ufunc, Callable[..., Tensor]] = {
 _COMPARISONS = (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
 _KINDS = (np.isnan, np.isinf, np.isfinite, np.signbit)
 _LOGIC = (np.logical_not, np.logical_and, np.logical_or, np.logical_xor)
+_BITWISE = (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert)
 TESTS = frozenset((*_COMPARISONS, *_KINDS, *_LOGIC))
 """Ufuncs that give booleans, through which nothing could be differentiated anyway."""
 
@@ -83,6 +85,8 @@ def call_ufunc(
     if method == "__call__":
         if recorded is not None and not kwargs:
             return recorded(*inputs)
+        if not kwargs and (ufunc in TESTS or (ufunc in _BITWISE and are_flags(*inputs))):
+            return compare(ufunc, *inputs)
         if outputs or ufunc in TESTS:
             arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
             return ufunc(*arrays, **kwargs)

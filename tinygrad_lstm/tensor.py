@@ -378,12 +378,13 @@ class Tensor:
         return bool(np.any(self == value))
 
     def __bool__(self) -> bool:
-        if self._data.size != 1:
+        values = self.numpy()
+        if values.size != 1:
             raise ShapeError(
                 f"bool: the truth value of {describe(self)} with {self.size} elements is "
                 "ambiguous; compare and use .any() or .all()"
             )
-        return bool(self.numpy())
+        return bool(values)
 
     def __float__(self) -> float:
         return float(self.item())
@@ -400,24 +401,6 @@ class Tensor:
         return format(self.item(), spec) if spec else repr(self)
 
     __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> Any:
-        return _compare(operator.eq, self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return _compare(operator.ne, self, other)
-
-    def __lt__(self, other: object) -> Any:
-        return _compare(operator.lt, self, other)
-
-    def __le__(self, other: object) -> Any:
-        return _compare(operator.le, self, other)
-
-    def __gt__(self, other: object) -> Any:
-        return _compare(operator.gt, self, other)
-
-    def __ge__(self, other: object) -> Any:
-        return _compare(operator.ge, self, other)
 
     def __repr__(self) -> str:
         values = np.array2string(self._data, separator=", ", prefix="tensor(", threshold=100)
@@ -443,8 +426,23 @@ class Tensor:
         except viz.PictureTooLargeError as error:
             return {"text/plain": f"{self!r}\n({error})"}
 
-    if TYPE_CHECKING:  # attached by `autodiff`, and by `functions`, which knows the ops
+    if TYPE_CHECKING:  # attached by `autodiff`, and by those that know the ops
         from .autodiff import backward
+        from .comparisons import (
+            __and__,
+            __ge__,
+            __gt__,
+            __invert__,
+            __le__,
+            __lt__,
+            __or__,
+            __rand__,
+            __ror__,
+            __rxor__,
+            __xor__,
+            all,
+            any,
+        )
         from .functions import (
             __abs__,
             __add__,
@@ -494,6 +492,9 @@ class Tensor:
             unstack,
             var,
         )
+
+        def __eq__(self, other: object) -> Any: ...  # an import would be taken for object's own
+        def __ne__(self, other: object) -> Any: ...
 
 
 TensorLike = Tensor | Array | float | int | Sequence[Any]
@@ -707,11 +708,6 @@ def _leaf(data: Array, name: str | None) -> Tensor:
     leaf = _wrap(data, None, False)
     leaf._name = name
     return leaf
-
-
-def _compare(compare: Callable[[Any, Any], Any], left: Tensor, right: object) -> Any:
-    other = right.numpy() if isinstance(right, Tensor) else right
-    return compare(left.numpy(), other)
 
 
 def _checked_name(name: str | None) -> str | None:

@@ -43,7 +43,7 @@ SCALAR_LOOKS = {
     "format": lambda t: f"{t:.2f}",
     "if": lambda t: 1 if t > 0 else 2,
     "while": lambda t: [None for _ in range(2) if t < 1],
-    "equal": lambda t: t == 0.0,
+    "equal": lambda t: 1 if t == 0.0 else 2,
     "round": lambda t: round(float(t)),
 }
 ARRAY_LOOKS = {
@@ -52,8 +52,10 @@ ARRAY_LOOKS = {
     "asarray": np.asarray,
     "tensor": lambda t: tg.tensor(t),
     "isnan": np.isnan,
-    "compare": lambda t: t >= 0.0,
-    "mask": lambda t: tg.where(t > 0.0, t, 0.0),
+    "if": lambda t: 1 if t >= 0.0 else 2,
+    "any": lambda t: (t > 0.0).any(),
+    "all": lambda t: np.all(t > 0.0),
+    "numpy's where": lambda t: np.where(t > 0.0),
     "argmax": np.argmax,
     "contains": lambda t: 3.0 in t,
     "index": lambda t: np.arange(9)[t.astype(np.int64)],

@@ -15,6 +15,7 @@ import numpy as np
 from ..ops import OPS
 from .backends import Backend, NotNative, backend_named, warn_of_numpy
 from .differentiate import Backward, differentiate
+from .flags import flags_as_numbers
 from .graph import Graph, Instruction, Spec
 from .merge import merge_products, merge_slices
 from .partition import Parts, loop_outputs, partition
@@ -108,6 +109,9 @@ class Plan:
             backward = differentiate(loop, carry_inputs | flowing, wanted)
             backward = backward._replace(graph=join_sums(join_slices(backward.graph)))
             graph, reads = views_again(backward.graph, backward.reads, loop)
+            if not self.backend.over_time:
+                loop, graph, reads = flags_as_numbers(loop, graph, reads)
+                self.parts = self.parts._replace(loop=loop)
             self.loop_backward = backward._replace(graph=graph, reads=reads)
             self.wanted = tuple(wanted)
             made = loop.producers()

@@ -121,22 +121,26 @@ class _Tracer:
         self.placeholders.add(id(made))
         return made
 
-    def check_concrete(self, t: Tensor) -> None:
+    def is_of_a_step(self, t: Tensor) -> bool:
         stack = [t]
         seen: set[int] = set()
         while stack:
             now = stack.pop()
             if id(now) in self.placeholders:
-                raise GraphError(
-                    f"scan: {describe(t)} depends on the carry or on x_t, and has no value of its "
-                    "own while the step is compiled: no float(), bool(), comparison, .numpy() or "
-                    ".data on it inside step, nor no_grad, nor grad without create_graph. Use "
-                    "maximum, minimum, clip, relu or take (where: with a condition from xs or "
-                    "from outside), detach, or pass unroll=True"
-                )
+                return True
             if now.node is not None and now.node.seq >= self.since and id(now.node) not in seen:
                 seen.add(id(now.node))
                 stack.extend(now.node.inputs)
+        return False
+
+    def check_concrete(self, t: Tensor) -> None:
+        if self.is_of_a_step(t):
+            raise GraphError(
+                f"scan: {describe(t)} depends on the carry or on x_t, and has no value of its "
+                "own while the step is compiled: no float(), bool(), .numpy() or .data on it "
+                "inside step, nor no_grad, nor grad without create_graph. Use where, maximum, "
+                "minimum, clip, relu, take or detach, or pass unroll=True"
+            )
 
 
 def _stand_in(data: Any, name: str | None) -> Tensor:

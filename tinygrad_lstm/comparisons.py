@@ -1,0 +1,157 @@
+"""Comparisons, and what combines their results: plain boolean arrays, for nothing flows back.
+
+In a step that is being compiled a value stands for that of every step. Comparing it is recorded,
+in ops of the table, and gives a boolean tensor: to choose by it with `where`, or to multiply by it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .context import CONTEXT
+from .functions import add, mul
+from .operands import as_tensor, is_operand, pair
+from .ops import OPS
+from .tensor import Tensor, TensorLike, record
+from .wording import describe
+
+__all__ = ["are_flags", "compare"]
+
+
+def compare(test: Callable[..., Any], *given: Any) -> Any:
+    """What a test, a ufunc or an operator that gives booleans, says of tensors, arrays, numbers."""
+    tracer = CONTEXT.get().tracer
+    recorded = None if tracer is None else _RECORDED.get(test)
+    if tracer is not None and recorded is not None and builtins.all(map(is_operand, given)):
+        for x in given:
+            if isinstance(x, Tensor) and tracer.is_of_a_step(x):
+                return recorded(*given)
+    return test(*[x.numpy() if isinstance(x, Tensor) else x for x in given])
+
+
+# -- recorded --------------------------------------------------------------------------------------
+
+
+def _greater(a: TensorLike, b: TensorLike) -> Tensor:
+    return record(OPS["greater"], pair(a, b))
+
+
+def _equal(a: TensorLike, b: TensorLike) -> Tensor:
+    return record(OPS["equal"], pair(a, b))
+
+
+def _not(a: TensorLike) -> Tensor:
+    return _equal(a, False)
+
+
+def _flags(a: TensorLike) -> Tensor:
+    """Whether each number is another one than zero."""
+    t = as_tensor(a)
+    return t if t._data.dtype.kind == "b" else _not(_not(t))
+
+
+def _or(a: TensorLike, b: TensorLike) -> Tensor:
+    return add(_flags(a), _flags(b))
+
+
+def _greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
+    return _or(_greater(a, b), _equal(a, b))  # which NaN is not, nor is it less
+
+
+def _and(a: TensorLike, b: TensorLike) -> Tensor:
+    return mul(_flags(a), _flags(b))
+
+
+def _xor(a: TensorLike, b: TensorLike) -> Tensor:
+    return _not(_equal(_flags(a), _flags(b)))
+
+
+_FORMS: list[tuple[Callable[..., Tensor], tuple[Callable[..., Any], ...]]] = [
+    (_equal, (np.equal, operator.eq)),
+    (lambda a, b: _not(_equal(a, b)), (np.not_equal, operator.ne)),
+    (_greater, (np.greater, operator.gt)),
+    (_greater_equal, (np.greater_equal, operator.ge)),
+    (lambda a, b: _greater(b, a), (np.less, operator.lt)),
+    (lambda a, b: _greater_equal(b, a), (np.less_equal, operator.le)),
+    (_and, (np.logical_and, np.bitwise_and, operator.and_)),
+    (_or, (np.logical_or, np.bitwise_or, operator.or_)),
+    (_xor, (np.logical_xor, np.bitwise_xor, operator.xor)),
+    (_not, (np.logical_not, np.invert, operator.invert)),
+]
+_RECORDED = {test: recorded for recorded, tests in _FORMS for test in tests}
+
+
+# -- operators ------------------------------------------------------------------------------------
+
+
+def __eq__(self: Tensor, other: object) -> Any:
+    return compare(operator.eq, self, other)
+
+
+def __ne__(self: Tensor, other: object) -> Any:
+    return compare(operator.ne, self, other)
+
+
+def __gt__(self: Tensor, other: object) -> Any:
+    return compare(operator.gt, self, other)
+
+
+def __ge__(self: Tensor, other: object) -> Any:
+    return compare(operator.ge, self, other)
+
+
+def __lt__(self: Tensor, other: object) -> Any:
+    return compare(operator.lt, self, other)
+
+
+def __le__(self: Tensor, other: object) -> Any:
+    return compare(operator.le, self, other)
+
+
+def __and__(self: Tensor, other: object) -> Any:
+    return compare(operator.and_, self, other) if are_flags(self, other) else NotImplemented
+
+
+def __or__(self: Tensor, other: object) -> Any:
+    return compare(operator.or_, self, other) if are_flags(self, other) else NotImplemented
+
+
+def __xor__(self: Tensor, other: object) -> Any:
+    return compare(operator.xor, self, other) if are_flags(self, other) else NotImplemented
+
+
+def __invert__(self: Tensor) -> Any:
+    if not are_flags(self):
+        raise TypeError(f"~ is for booleans, {describe(self)} is {self.dtype}")
+    return compare(operator.invert, self)
+
+
+__rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+
+def are_flags(*given: object) -> bool:
+    """Whether all are booleans, or tensors or arrays of them."""
+    return builtins.all(isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_ for x in given)
+
+
+def any(self: Tensor, axis: int | tuple[int, ...] | None = None) -> Any:
+    """Whether some element is not zero: a plain boolean, or an array of them for an axis."""
+    return self.numpy().any(axis)
+
+
+def all(self: Tensor, axis: int | tuple[int, ...] | None = None) -> Any:
+    """Whether no element is zero: a plain boolean, or an array of them for an axis."""
+    return self.numpy().all(axis)
+
+
+_METHODS = (
+    "__eq__ __ne__ __gt__ __ge__ __lt__ __le__ __and__ __or__ __xor__ __invert__ "
+    "__rand__ __ror__ __rxor__ any all"
+)
+for _name in _METHODS.split():
+    setattr(Tensor, _name, globals()[_name])
