@@ -137,7 +137,7 @@ def main(
     )
     parser.add_argument("--json", type=Path, help="write all figures here too")
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--peers", help="comma-separated peers besides ours")
+    parser.add_argument("--peers", nargs="*", metavar="PEER", help="peers besides ours, or none")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -151,7 +151,11 @@ def main(
     if not chosen:
         known = "; ".join(c.name for c in cases)
         parser.error(f"--only: no case contains {options.only!r}; there are: {known}")
-    wanted = set(options.peers.split(",")) if options.peers else None
+    wanted = None if options.peers is None else set(options.peers)
+    there = dict.fromkeys(peer for c in chosen for peer in c.peers)
+    for peer in wanted or ():
+        if peer not in there:
+            parser.error(f"--peers: no case has {peer!r}; there are: {'; '.join(there)}")
     before = _spent()
     rows = [_run(case, options.rounds, wanted) for case in chosen]
     others = _others_share(before, _spent())

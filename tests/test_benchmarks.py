@@ -285,6 +285,7 @@ def test_peers_that_compute_something_else_stop_the_race(script, case, message):
     [
         (["--only", "none"], "no case contains 'none'; there are: same; broken; wrong; small"),
         (["--rounds", "0"], "--rounds: expected 1 or more, got 0"),
+        (["--only", "same", "--peers", "bad"], "no case has 'bad'; there are: ours; slow"),
     ],
 )
 def test_options_that_leave_nothing_to_run_are_refused(script, arguments, message):
@@ -296,7 +297,7 @@ def test_options_that_leave_nothing_to_run_are_refused(script, arguments, messag
 
 
 def test_the_benchmarks_run_without_peers_and_leave_their_figures(tmp_path):
-    options = ("--rounds", "1", "--only", "16,2,4,4", "--peers", "nobody")
+    options = ("--rounds", "1", "--only", "16,2,4,4", "--peers")
     done = run("-m", "benchmarks", "--benchmarks", "op_by_op", "--out", tmp_path, *options)
     assert done.returncode == 0, done.stderr
     (line,) = json.loads((tmp_path / "op_by_op.json").read_text())["rows"]
