@@ -16,7 +16,7 @@ import numpy as np
 from .context import CONTEXT, at_place, detect_anomaly
 from .errors import GraphError
 from .ops import sum_to
-from .tensor import Array, Bundle, Node, Op, Tensor, _wrap
+from .tensor import OWN, Array, Bundle, Node, Op, Tensor, _wrap
 from .wording import check_finite, describe, describe_call
 
 __all__ = ["WATCHERS", "Key", "Observer", "Watcher", "key_of", "sweep", "toposort"]
@@ -223,8 +223,9 @@ def _on_arrays(
     for key in tuple(waiting):
         _settle(key, waiting, gradients, owned)
     if len(owned) < len(gradients) or not owned.issuperset(gradients):
+        _own_alone(gradients)
         for key, g in gradients.items():
-            if key not in owned and not isinstance(g, Bundle):
+            if key not in owned:
                 gradients[key] = np.array(g)
 
 
@@ -259,6 +260,15 @@ def _add(key: Key, part: Any, gradients: dict[Key, Any], owned: set[Key]) -> Non
     gradients[key] = total if isinstance(total, Bundle) else np.asarray(total)
 
 
+def _own_alone(gradients: dict[Key, Any]) -> None:
+    """What is asked of a node with several results is the gradient of its own value."""
+    for key, g in tuple(gradients.items()):
+        if isinstance(g, Bundle):
+            del gradients[key]
+            if OWN in g:
+                gradients[key] = g[OWN]
+
+
 def _share_out(
     node: Node,
     g: Any,
@@ -268,18 +278,17 @@ def _share_out(
     observer: Observer | None,
 ) -> None:
     """All inputs' shares at once, which are arrays of their own."""
-    pullback = node.op.pullback
-    shares = () if pullback is None else pullback(g, node.value, node.inputs, node.attrs)
-    position = -1
-    for part in shares:
-        position += 1
-        if part is None:
-            continue
-        t = node.inputs[position]
-        if not t._requires_grad:
+    pullback, inputs = node.op.pullback, node.inputs
+    shares = () if pullback is None else pullback(g, node, False)
+    for position, (t, part) in enumerate(zip(inputs, shares, strict=False)):
+        if part is None or not t._requires_grad:
             continue
         key = t.node or t
         if reaching is not None and key not in reaching:
+            continue
+        if part.__class__ is Bundle:
+            gradients[key] = part + gradients[key] if key in gradients else part
+            owned.discard(key)
             continue
         if key in gradients:
             _add(key, part, gradients, owned)
@@ -339,7 +348,7 @@ def _on_tensors(
         with at_place(node.context, node.place):
             out = node.output()
             pullback = node.op.pullback
-            shares = None if pullback is None else pullback(g, out, node.inputs, node.attrs)
+            shares = None if pullback is None else pullback(g, node, True)
             for position, t in enumerate(node.inputs):
                 key = key_of(t)
                 if not t._requires_grad or (reaching is not None and key not in reaching):
@@ -351,12 +360,16 @@ def _on_tensors(
                     part = None if rule is None else rule(g, out, *node.inputs, **node.attrs)
                 if part is None:
                     continue
+                present = gradients.get(key)
+                if isinstance(part, Bundle):
+                    gradients[key] = part if present is None else part + present
+                    continue
                 if part.shape != t.shape:
                     part = _unbroadcast(part, t.shape, node, position)
-                present = gradients.get(key)
                 gradients[key] = part if present is None else present + part
                 if observer is not None:
                     observer(node, position, part)
+    _own_alone(gradients)
 
 
 def _unbroadcast(part: Any, shape: tuple[int, ...], node: Node, position: int) -> Any:

@@ -39,18 +39,19 @@ _ENGINE_FILES = frozenset(
 )
 
 
-class Bundle(list[Any]):
-    """Several arrays as the value of one node, and their cotangents; None: nothing yet."""
+class Bundle(dict[int, Any]):
+    """Cotangents of several results of one node, by position; OWN: of the node's own value."""
 
     __slots__ = ()
 
-    shape: tuple[int, ...] = ()
-    ndim = 0
-    dtype = np.dtype(object)
+    def __add__(self, other: Any) -> Bundle:
+        total = Bundle(self)
+        for k, g in (other if isinstance(other, Bundle) else {OWN: other}).items():
+            total[k] = total[k] + g if k in total else g
+        return total
 
-    def __add__(self, other: Any) -> Bundle:  # type: ignore[override]
-        pairs = zip(self, other, strict=True)
-        return Bundle(b if a is None else a if b is None else a + b for a, b in pairs)
+
+OWN = -1
 
 
 class Rules(Protocol):
@@ -71,8 +72,10 @@ class Op:
     for ops that read a part of a large array: no array of zeros for each slice.
     collect: `collect([(g, first input), ...])` gives a matrix's share of all its uses at once, for
     a second input that is a weight used at every step: one large product for many small ones.
-    pullback: `pullback(g, out, inputs, attrs)` gives all inputs' shares (or None) together, instead
-    of vjps, for an op whose backward is one computation; arrays that share memory with nothing.
+    pullback: `pullback(g, node, recorded)` gives all inputs' shares (or None) together, instead of
+    vjps, for an op whose backward is one computation, or that has several results: g is a Bundle
+    where others than the node's own value have cotangents. Recorded, all are tensors; else arrays,
+    and the shares share memory with nothing.
     """
 
     __slots__ = (
@@ -137,10 +140,11 @@ class Node:
     """One recorded application of an op.
 
     Holds its input tensors and the array it produced, never its output tensor: so a graph has no
-    reference cycles. `seq` grows with time, which makes sorting by it a topological order.
+    reference cycles. `seq` grows with time, which makes sorting by it a topological order. `saved`:
+    what an op with several results keeps for its pullback.
     """
 
-    __slots__ = ("attrs", "context", "inputs", "name", "op", "place", "seq", "value")
+    __slots__ = ("attrs", "context", "inputs", "name", "op", "place", "saved", "seq", "value")
 
     op: Op
     inputs: tuple[Tensor, ...]
@@ -148,6 +152,7 @@ class Node:
     value: Array
     context: Context
     place: Place
+    saved: Any
     seq: int
     name: str | None
 
@@ -599,7 +604,7 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
     return result
 
 
-def record_parts(
+def record_results(
     op: Op,
     part: Op,
     inputs: tuple[Tensor, ...],
@@ -608,28 +613,38 @@ def record_parts(
     needing: Sequence[bool],
     names: Sequence[str | None],
 ) -> list[Tensor]:
-    """Run an op that gives a Bundle, and take each of its parts out: a tensor for each.
+    """Run an op that gives several arrays, and what its pullback needs: a tensor for each array.
 
-    part: the op that takes one out; positions: its attributes each time; needing, names: of the
-    tensors, whether they require a gradient. All at once, which takes a fraction of what `record`
-    would take for each.
+    The last is the value of the op's own node; `part` takes the others out. positions: the
+    attributes of each part; needing, names: of all results, whether they require a gradient. All at
+    once, which takes a fraction of what `record` would take for each.
     """
     context = CONTEXT.get()
-    values = op.forward(*map(_data_of, inputs), **attrs)
-    if not context.recording:
+    values, saved = op.forward(*map(_data_of, inputs), **attrs)
+    if not context.recording or not values:
         if context.tracer is not None:
             for given in inputs:
                 context.tracer.check_concrete(given)
         return [_leaf(value, name) for value, name in zip(values, names, strict=True)]
-    whole = _new(Node)
-    whole.op, whole.inputs, whole.attrs, whole.value, whole.name = op, inputs, attrs, values, None
-    whole.context, whole.seq = context, _sequence()
-    whole.place = context.place or _RUN
+    value, needed, place = values[-1], needing[-1], context.place
+    node = _new(Node)
+    node.op = op
+    node.inputs = inputs
+    node.attrs = attrs
+    node.value = value
+    node.saved = saved
+    node.name = names[-1]
+    node.context = context
+    node.seq = _sequence()
+    node.place = place or _RUN
     if context.anomaly:
-        check_finite(whole, values)
-    taken, place = (_wrap(values, whole, True in needing),), context.place or _PARTS
+        for each in reversed(values):  # those over time come last: their index tells when
+            check_finite(node, each)
+    own = _wrap(value, node, needed)
+    taken = (own if needed else _wrap(value, node, True in needing),)
+    place = place or _PARTS
     results: list[Tensor] = []
-    for value, position, needed, name in zip(values, positions, needing, names, strict=True):
+    for position, value, needed, name in zip(positions, values, needing, names, strict=False):
         result = _new(Tensor)
         result.node = node = _new(Node)
         result._data = node.value = value
@@ -643,10 +658,11 @@ def record_parts(
         node.seq = _sequence()
         node.place = place
         results.append(result)
+    results.append(own)
     return results
 
 
-_RUN, _PARTS = (record_parts.__code__, 0), (record_parts.__code__, 2)
+_RUN, _PARTS = (record_results.__code__, 0), (record_results.__code__, 2)
 """The places of every run and every part: the context's site tells whose call it was."""
 
 

@@ -12,7 +12,7 @@ from .errors import DTypeError, NonFiniteError, ShapeError
 from .explain import reason
 
 if TYPE_CHECKING:
-    from .tensor import Array, Attrs, Bundle, Node, Op, Tensor
+    from .tensor import Array, Attrs, Node, Op, Tensor
 
 __all__ = [
     "call_error",
@@ -82,26 +82,20 @@ def call_error(
     return kind(f"{describe_call(op, inputs, attrs, context)}: {why}")
 
 
-def check_finite(node: Node, value: Array | Bundle, phase: str = "") -> None:
-    """Raise NonFiniteError if `value`, made by `node`, holds a NaN or infinity.
-
-    Of a run's results, those over time come last and are looked at first: their index tells when.
-    """
-    if isinstance(value, list):
-        for part in () if phase else reversed(value):  # cotangents were looked at one by one
-            check_finite(node, part)
-        return
+def check_finite(node: Node, value: Array, phase: str = "") -> None:
+    """Raise NonFiniteError if `value`, made by `node`, holds a NaN or infinity."""
     if value.dtype.kind != "f" or np.isfinite(value).all():
         return
     is_nan = np.isnan(value)
     what, found = ("NaN", is_nan) if is_nan.any() else ("infinity", np.isinf(value))
     index = tuple(int(k) for k in np.argwhere(found)[0])
     call = describe_call(node.op, node.inputs, {}, node.context)
-    label = f" -> {node.name}" if node.name else ""
+    several = node.op.pullback is not None  # results, of which any may be meant
+    label = f" -> {node.name}" if node.name and not several else ""
     phase = phase or ("backward of " if node.is_backward else "")
     given = [t for t in node.inputs if t.dtype.kind == "f" and not np.isfinite(t._data).all()]
     blame = "; not finite already: " + ", ".join(map(describe, given)) if given else ""
-    inside = "; unroll=True tells which op" if isinstance(node.value, list) else ""
+    inside = "; unroll=True tells which op" if several else ""
     raise NonFiniteError(
         f"{what} at index {index} from {phase}{call}{label} ({node.where}){blame}{inside}"
     )

@@ -1,4 +1,6 @@
-"""A compiled scan as a picture sees it: one op that makes several arrays, and what takes them out.
+"""A compiled scan as a picture sees it: one op with several results, and what takes them out.
+
+The last result is the value of the op's own node; ops called `part` take the others out.
 
 Knows the recorded nodes of such a run, not how it was compiled.
 """
@@ -7,8 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-import numpy as np
 
 from tinygrad_lstm import GraphError, Node
 
@@ -19,18 +19,23 @@ _STATE = re.compile(r"(\w+)_t")
 
 def compiled_scan(node: Node) -> Node | None:
     """The compiled scan that a node is or takes a result out of."""
-    whole = node.inputs[0].node if node.op.name == "part" else node
-    several = whole is not None and not isinstance(whole.value, np.ndarray)
-    return whole if several else None
+    if node.op.name == "part":
+        return node.inputs[0].node
+    return node if node.op.name == "scan" else None
 
 
 def is_only_layer(node: Node) -> bool:
     """Whether it is the last state of a layer that is alone, which `state[0]` takes out whole."""
     scan = compiled_scan(node)
-    if scan is None or scan is node:
+    if scan is None:
         return False
     plan = scan.attrs["plan"]
-    return plan.rows and node.attrs["position"] < plan.carries
+    return plan.rows and _position(node, scan) < plan.carries
+
+
+def _position(node: Node, scan: Node) -> int:
+    """Which result of a compiled scan a node is."""
+    return scan.attrs["plan"].others if node is scan else node.attrs["position"]
 
 
 def steps_of(scan: Node) -> int:
@@ -44,14 +49,15 @@ def result_name(node: Node) -> str | None:
     A result over time has the name it was given in the step, but y where a state has that name.
     """
     scan = compiled_scan(node)
-    if scan is None or scan is node:
+    if scan is None:
         return node.name
     graph, carries = scan.attrs["graph"], scan.attrs["plan"].carries
-    if node.attrs["position"] < carries:
+    position = _position(node, scan)
+    if position < carries:
         state = _STATE.fullmatch(node.name or "")
         return f"{state[1]}_n" if state else node.name
     names = [graph.names.get(value) for value in graph.outputs]
-    inside = names[node.attrs["position"]]
+    inside = names[position]
     return node.name or ("y" if inside in (None, *names[:carries]) else inside)
 
 

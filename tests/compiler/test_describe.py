@@ -76,7 +76,7 @@ def test_bytes_kept_are_those_that_a_run_keeps(name: str, backend: str):
         nest if isinstance(nest, tuple) else (nest,) for nest in (final, states)
     )
     run = last.node.inputs[0].node
-    kept = run.attrs["plan"].runner.kept(run.value.saved)
+    kept = run.attrs["plan"].runner.kept(run.saved)
     own = sum(a.nbytes for a in kept if not np.shares_memory(a, xs.data))
     initial = len(leaves_of(final)) * first.data.nbytes  # the states before the first step
     to_align = 64 * (len(e.kept) + 1)

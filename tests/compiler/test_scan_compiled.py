@@ -354,6 +354,53 @@ def test_a_detached_state_stops_the_gradient(assert_same):
     assert_same(step, leaf(1, 2, H), leaf(2, 4, 2, H), [w])
 
 
+# -- gradients of results -------------------------------------------------------------------------
+
+
+def used_twice(y: Tensor, last: Tensor) -> Tensor:
+    """A loss of a scan's results, each read by several ops, one of which takes a part of it."""
+    return (y * y).sum() + y[1].sum() + (last * 3.0).sum() + (tg.tanh(last) * y[-1]).sum()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_with_respect_to_results_are_those_of_the_unrolled(create_graph, backend):
+    step, carry, weights = case("lstm")
+    state, x = tensors(carry, 2), leaf(2, 3, 2, I)
+    found: list[list[np.ndarray]] = []
+    for options in both(backend):
+        (h, c), y = tg.scan(step, state, x, **options)
+        loss = used_twice(y, h) + used_twice(h * y, c)
+        wanted = [y, h, c, x, *weights]
+        alone = [tg.grad(loss, t, create_graph=create_graph) for t in (y, h, c)]
+        everything = tg.grad(loss, wanted, create_graph=create_graph)
+        if options.get("unroll"):  # there h is the last of y, whose gradient flows on to it
+            y_t, h_t, c_t = (tg.tensor(t.data, requires_grad=True) for t in (y, h, c))
+            again = used_twice(y_t, h_t) + used_twice(h_t * y_t, c_t)
+            alone = tg.grad(again, [y_t, h_t, c_t])
+            everything = [*alone, *everything[3:]]
+        found.append([g.data for g in (*alone, *everything)])
+    for expected, got in zip(*found, strict=True):
+        assert_close(got, expected, "lstm")
+
+
+def test_a_result_is_no_part_of_another(backend):
+    step, carry, _ = case("lstm")
+    (h, c), y = tg.scan(step, tensors(carry, 2), leaf(2, 3, 2, I), backend=backend)
+    results = {"h": h, "c": c, "y": y}
+    for name, t in results.items():
+        for other in results.keys() - {name}:
+            with pytest.raises(tg.GraphError, match="is not part of the graph of the outputs"):
+                tg.grad(t.sum(), results[other])
+            found = tg.grad(t.sum(), [t, results[other]], allow_unused=True)
+            assert found[1] is None
+            np.testing.assert_array_equal(found[0].data, np.ones(t.shape))
+
+
+def test_a_step_without_carry_and_outputs():
+    carry, ys = tg.scan(lambda carry, x: (carry, None), (), leaf(0, 3, 2), unroll=False)
+    assert carry == () and ys is None
+
+
 # -- gradients of gradients -----------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..context import CONTEXT
-from ..tensor import Tensor, record_parts
+from ..tensor import Tensor, record_results
 from .op import PART, SCAN
 from .recorded import Call, Prepared, call_of, prepared
 from .step import FlatStep
@@ -42,7 +42,7 @@ def run_memoized(
         made = prepared(step, states, inputs, len(inputs[0]), backend, rows=names is not None)
         known = made.tensors, call_of(made, len(states), names)
         memo.learn(owner, made, known[1], backend, recording)
-    return record_parts(SCAN, PART, known[0], *known[1])
+    return record_results(SCAN, PART, known[0], *known[1])
 
 
 class Memo:
@@ -116,7 +116,7 @@ class Memo:
         except KeyError:  # it was deleted
             return None
         if all(map(operator.is_, _state(captured), known.captured)):
-            return record_parts(SCAN, PART, (*known.states, x, *captured), *known.call)
+            return record_results(SCAN, PART, (*known.states, x, *captured), *known.call)
         return None
 
 

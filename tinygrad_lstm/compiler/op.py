@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..autodiff import grad
 from ..context import no_grad, scope
 from ..functions import stack, unsqueeze
-from ..tensor import Bundle, Op, Tensor
+from ..tensor import OWN, Bundle, Node, Op, Tensor
 from .graph import Graph
 from .trace import replay
 
@@ -21,34 +21,32 @@ if TYPE_CHECKING:
 __all__ = ["PART", "SCAN"]
 
 
-class _Outputs(Bundle):
-    """A scan's outputs, with what its backward pass reads."""
-
-    __slots__ = ("saved",)
-
-    saved: Any
-
-
-def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> _Outputs:
+def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> tuple[list[Any], Any]:
+    """All results, and what the plan keeps for its backward pass."""
     try:
-        outputs, saved = plan.run(arrays)
+        return plan.run(arrays)
     except (ValueError, IndexError):  # NumPy's, which knows neither op nor step
         _find_failing(graph, [Tensor(a) for a in arrays], plan.carries, xs, plan.steps)
         raise
-    result = _Outputs(outputs)
-    result.saved = saved
-    return result
 
 
-def _pullback(g: Any, out: Any, inputs: Any, attrs: Any) -> Sequence[Any]:
-    if isinstance(out, Tensor):
-        return _pullback_unrolled(g, inputs, **attrs)
-    plan: Plan = attrs["plan"]
-    return plan.pull(out.saved, g)
+def _pullback(g: Any, node: Node, recorded: bool) -> Sequence[Any]:
+    plan: Plan = node.attrs["plan"]
+    if isinstance(g, Bundle):
+        cotangents = [*map(g.get, range(plan.others)), g.get(OWN)]
+    else:
+        cotangents = *(None,) * plan.others, g
+    if recorded:
+        return _pullback_unrolled(cotangents, node.inputs, **node.attrs)
+    return plan.pull(node.saved, cotangents)
 
 
 def _pullback_unrolled(
-    g: Any, inputs: Sequence[Tensor], plan: Plan, graph: Graph, xs: int
+    cotangents: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    plan: Plan,
+    graph: Graph,
+    xs: int,
 ) -> list[Tensor | None]:
     """For gradients of gradients: every op of every step recorded, and differentiated.
 
@@ -61,7 +59,7 @@ def _pullback_unrolled(
         outputs[: plan.carries] = [unsqueeze(t, 0) for t in outputs[: plan.carries]]
     pairs = [
         (t, seed)
-        for t, seed in zip(outputs, g._data if isinstance(g, Tensor) else g, strict=True)
+        for t, seed in zip(outputs, cotangents, strict=True)
         if seed is not None and t.requires_grad
     ]
     wanted = [t for t in aliases if t.requires_grad]
@@ -95,11 +93,13 @@ def _find_failing(
                 states = replay(graph, [*states, *(x[k] for x in series), *captured])[:carries]
 
 
-def _part_rule(g: Any, out: Any, a: Any, position: int) -> Bundle:
-    shares = Bundle([None] * len(a._data if isinstance(a, Tensor) else a))
-    shares[position] = g
-    return shares
+def _part_pullback(g: Any, node: Node, recorded: bool) -> Sequence[Any]:
+    return (Bundle({node.attrs["position"]: g}),)
+
+
+def _part_forward(own: Any, position: int) -> Any:
+    raise RuntimeError(f"compiler: result {position} of a scan can be had from its run alone")
 
 
 SCAN = Op("scan", "scan", r"\operatorname{{scan}}({all})", _forward, pullback=_pullback)
-PART = Op("part", "part", r"{0}", lambda a, position: a[position], (_part_rule,))
+PART = Op("part", "part", r"{0}", _part_forward, pullback=_part_pullback)

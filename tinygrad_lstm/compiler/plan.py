@@ -39,7 +39,7 @@ def planned(
 ) -> Plan:
     """The plan of a step for a backend, or, with a warning, for NumPy if it has no form for it."""
     chosen = backend_named(backend)
-    if not all(math.prod(spec.shape) for spec in graph.specs):
+    if not graph.outputs or not all(math.prod(spec.shape) for spec in graph.specs):
         chosen = backend_named("numpy")  # nothing to do, in any way
     try:
         return Plan(graph, carries, xs, steps, needing, chosen, rows)
@@ -54,9 +54,9 @@ class Plan:
     """A compiled step: its passes' results, and the loops built from them.
 
     carries, xs: how many of the graph's inputs are carries and steps' inputs; the rest are
-    captured. needing, needed: which inputs require a gradient, and so which outputs. rows: whether
-    the last carries are given as (1, ...). run, pull: see Runner. instead_of: why NumPy runs it,
-    where another backend was to.
+    captured. others: how many results there are but the last. needing, needed: which inputs
+    require a gradient, and so which outputs. rows: whether the last carries are given as (1, ...).
+    run, pull: see Runner. instead_of: why NumPy runs it, where another backend was to.
     """
 
     instead_of: str | None = None
@@ -77,7 +77,7 @@ class Plan:
         self.needed = _needed(graph, carries, needing)
         self.steps = steps
         self.carries, self.xs = carries, xs
-        self.inputs = len(graph.inputs)
+        self.inputs, self.others = len(graph.inputs), len(graph.outputs) - 1
         traced = _own_outputs(graph, carries)
         varying = traced.depending_on(traced.inputs[: carries + xs])
         merged = merge_slices(merge_products(traced, varying))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import CONTEXT
-from ..tensor import Tensor, record_parts
+from ..tensor import Tensor, record_results
 from .graph import Graph, fingerprint
 from .op import PART, SCAN
 from .plans import Key, kept_plan, new_plan
@@ -34,11 +34,11 @@ def run_compiled(
     """
     made = prepared(step, states, inputs, count, backend, probe)
     call = call_of(made, len(states))
-    parts = record_parts(SCAN, PART, made.tensors, *call)
+    found = record_results(SCAN, PART, made.tensors, *call)
     results = len(made.traced.graph.outputs)
     if probe is not None:
-        probe.take(parts[results:])
-    return parts[: len(states)], parts[len(states) : results]
+        probe.take(found[results:])
+    return found[: len(states)], found[len(states) : results]
 
 
 def explained(
@@ -105,8 +105,8 @@ def prepared(
 
 
 class Call(NamedTuple):
-    """How a run is recorded: what its op is told; of each result where it is, whether it requires
-    a gradient, and its name."""
+    """How a run is recorded: what its op is told; where each result but the last one is; of all
+    whether they require a gradient, and their names."""
 
     attrs: dict[str, Any]
     positions: Sequence[dict[str, Any]]
@@ -118,9 +118,9 @@ def call_of(made: Prepared, carries: int, names: Sequence[str] | None = None) ->
     """names: of the results; by default states are called as in the step."""
     graph = made.graph
     attrs = {"plan": made.plan, "graph": graph, "xs": made.xs}
-    positions = [{"position": k} for k in range(len(graph.outputs))]
+    positions = [{"position": k} for k in range(made.plan.others)]
     if names is not None:
         return Call(attrs, positions, made.plan.needed, names)
     own = [graph.names.get(value) for value in graph.outputs[:carries]]
-    own += [None] * (len(positions) - carries)
+    own += [None] * (len(graph.outputs) - carries)
     return Call(attrs, positions, made.plan.needed, own)
