@@ -20,8 +20,9 @@ __all__ = ["Context", "Place", "ScopeFrame", "detect_anomaly", "no_grad", "scope
 Place = tuple[CodeType, int]
 """Where an op was recorded: a code object and an instruction offset, cheap to keep."""
 
-
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+_new = object.__new__
 
 
 class ScopeFrame:
@@ -87,6 +88,27 @@ class Context:
         """This context with some fields changed."""
         return Context(**{key: changes.get(key, getattr(self, key)) for key in self.__slots__})
 
+    def inside(self, name: str, site: Place | None) -> Context:
+        """This context in a scope of that name, or in none more if the name is empty.
+
+        Every call of a module comes this way: field by field, which takes half the time of `but`.
+        """
+        scope = self.scope
+        if name:
+            frame = _new(ScopeFrame)
+            frame.name = name
+            frame.parent = scope
+            scope = frame
+        entered = _new(Context)
+        entered.scope = scope
+        entered.recording = self.recording
+        entered.anomaly = self.anomaly
+        entered.is_backward = self.is_backward
+        entered.site = site
+        entered.place = self.place
+        entered.tracer = self.tracer
+        return entered
+
     def names(self) -> tuple[str, ...]:
         """The names of the scopes, from the outermost in."""
         return () if self.scope is None else tuple(f.name for f in self.scope.path())
@@ -132,10 +154,7 @@ class scope(_Block):
         self.name = name
 
     def _changed(self, now: Context) -> Context:
-        frame = ScopeFrame(self.name, now.scope)
-        return Context(  # the one block on the hot path: no `but`
-            frame, now.recording, now.anomaly, now.is_backward, now.site, now.place, now.tracer
-        )
+        return now.inside(self.name, now.site)
 
 
 class no_grad(_Block):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-from ..context import CONTEXT, ScopeFrame, calling_line
+from ..context import CONTEXT, calling_line
 from ..tensor import Tensor
 
 __all__ = ["recorded_in"]
@@ -21,7 +21,7 @@ def recorded_in(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor
         def entered(*args: P.args, **kwargs: P.kwargs) -> Tensor:
             now = CONTEXT.get()
             site = calling_line() if now.site is None else now.site
-            token = CONTEXT.set(now.but(scope=ScopeFrame(name, now.scope), site=site))
+            token = CONTEXT.set(now.inside(name, site))
             try:
                 return function(*args, **kwargs)
             finally:

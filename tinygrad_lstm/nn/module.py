@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..context import CONTEXT, PACKAGE, Context, ScopeFrame, calling_line
+from ..context import CONTEXT, PACKAGE, calling_line
 from ..errors import DTypeError
 from ..tensor import Array, Parameter
 from ._state import LoadReport, matched
@@ -67,17 +67,7 @@ class Module:
             site = calling_line() if inside else (frame.f_code, frame.f_lasti)
         elif not name:
             return self.forward(*args, **kwargs)
-        token = CONTEXT.set(
-            Context(
-                ScopeFrame(name, now.scope) if name else now.scope,
-                now.recording,
-                now.anomaly,
-                now.is_backward,
-                site,
-                now.place,
-                now.tracer,
-            )
-        )
+        token = CONTEXT.set(now.inside(name, site))
         try:
             return self.forward(*args, **kwargs)
         finally:
