@@ -59,9 +59,11 @@ def _checked(
         before: Sequence[Tensor], x_t: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         result = step(unflatten(carry_form, before), unflatten(input_form, x_t))
-        new, ys, form = _results(result, before, carry_form)
+        new, ys, form = _results(step, result, before, carry_form)
         if forms and forms[0] != form:
-            raise ShapeError(f"step: the y_t it returned was {forms[0]} and became {form}")
+            raise ShapeError(
+                f"step: the y_t it returned was {forms[0]} and became {form}{_place_of(step)}"
+            )
         forms[:] = [form]
         if ends is not None:
             _check_rows(ys, len(ends))
@@ -285,22 +287,31 @@ def _slice(x: Tensor, t: int) -> Tensor:
 
 
 def _results(
-    result: Any, before: Sequence[Tensor], form: Structure
+    step: Step, result: Any, before: Sequence[Tensor], form: Structure
 ) -> tuple[list[Tensor], list[Tensor], Structure]:
     """The flat carry and outputs of one step, the carry checked against the one before."""
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"step: must return (carry, y_t), returned {type(result).__name__}")
+        raise TypeError(
+            f"step: must return (carry, y_t), returned {type(result).__name__}{_place_of(step)}"
+        )
     new, new_form = flatten(result[0], Tensor, "the carry that step returned")
     if new_form != form:
-        raise ShapeError(f"step: the carry was {form} and became {new_form}")
+        raise ShapeError(f"step: the carry was {form} and became {new_form}{_place_of(step)}")
     for k, (old, now) in enumerate(zip(before, new, strict=True)):
         if old.shape != now.shape or old.dtype != now.dtype:
+            place = f" ({now.node.where})" if now.node is not None else _place_of(step)
             raise ShapeError(
                 f"step: leaf {k} of the carry{f', {now.name},' if now.name else ''} was "
-                f"{old.shape} {old.dtype} and became {now.shape} {now.dtype}"
+                f"{old.shape} {old.dtype} and became {now.shape} {now.dtype}{place}"
             )
     ys, output_form = flatten(result[1], Tensor, "the y_t that step returned")
     return new, ys, output_form
+
+
+def _place_of(step: Step) -> str:
+    """` (file:line)` where the step is defined; nothing for what is no function."""
+    code = getattr(step, "__code__", None)
+    return "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
 
 
 def _check_rows(ys: Sequence[Tensor], batch: int) -> None:

@@ -53,7 +53,7 @@ class CompiledStep:
             before: Sequence[Tensor], x: Sequence[Tensor]
         ) -> tuple[list[Tensor], list[Tensor]]:
             result = step(unflatten(self._carry_form, before), unflatten(self._input_form, x))
-            new, ys, form = _results(result, before, self._carry_form)
+            new, ys, form = _results(step, result, before, self._carry_form)
             forms[:] = [form]
             return new, ys
 

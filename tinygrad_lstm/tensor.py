@@ -35,7 +35,7 @@ _data_of = operator.attrgetter("_data")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ENGINE_FILES = frozenset(
     f"{_PACKAGE}{name}.py"
-    for name in ("tensor", "functions", "operands", "ops", "autodiff", "interop")
+    for name in ("tensor", "functions", "operands", "ops", "autodiff", "interop", "comparisons")
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,12 +90,49 @@ def test_the_error_names_the_tensor():
     h = tg.tensor(np.ones((B, H)), name="memory")
     with pytest.raises(GraphError, match=r"scan: memory \(3, 2\) depends"):
         scan(lambda h, x: (h, h.numpy()), h)
+    with pytest.raises(GraphError, match=r"scan: leaf 1 of the carry \(3, 2\) depends"):
+        scan(lambda c, x: ((c[0], c[1].numpy()), x), (np.ones((B, H)), np.ones((B, H))))
 
 
-def test_the_error_points_at_the_line_of_the_step():
-    with pytest.raises(GraphError) as caught:
-        scan(using(float, "made"))
-    assert any(entry.name == "step" for entry in caught.traceback)
+def line_of(mark: str) -> str:
+    """`file:line` of the only line of this file that ends in a mark."""
+    lines = Path(__file__).read_text().splitlines()
+    (k,) = (k for k, line in enumerate(lines) if line.endswith(f"# {mark}"))
+    return rf"{re.escape(__file__)}:{k + 1}"
+
+
+def test_the_error_names_the_line_of_the_step():
+    def asks(h: Tensor, x: Tensor) -> Any:
+        score = (h * x).sum()
+        return (h if score else x), x  # asked for
+
+    def grows(h: Tensor, x: Tensor) -> Any:
+        longer = tg.concatenate([h, x])  # longer
+        return longer, x
+
+    def pairs(h: Tensor, x: Tensor) -> Any:  # a pair
+        return (h, x), x
+
+    for step, kind, mark in (
+        (asks, GraphError, "asked for"),
+        (grows, ShapeError, "longer"),
+        (pairs, ShapeError, "a pair"),
+        (lambda h, x: h, TypeError, "no pair"),  # no pair
+    ):
+        with pytest.raises(kind, match=line_of(mark)):
+            scan(step)
+
+
+def test_a_comparison_was_recorded_at_the_users_line():
+    found: list[str] = []
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        above = (h > x) & (h > 0.0)  # compared
+        found.append(above.node.where)
+        return tg.where(above, h, x), x
+
+    scan(step)
+    assert all(re.fullmatch(line_of("compared"), where) for where in found)
 
 
 def test_the_value_of_what_is_captured_may_be_asked_for():

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..context import fresh_context
+from ..context import calling_line, fresh_context
 from ..errors import GraphError
 from ..parallel.blas import one_blas_thread
 from ..sweep import toposort
 from ..tensor import Array, Node, Op, Tensor, next_number, record
-from ..wording import describe, describe_call
+from ..wording import describe, describe_call, describe_place
 from .graph import Graph, fingerprint
 from .trace import graph_of, recorded_since
 
@@ -46,7 +46,7 @@ def trace_step(
     before = [_stand_in(t._data, t.name) for t in states]
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
-    tracer = _Tracer(since, [*before, *x_t])
+    tracer = _Tracer(since, before, x_t)
     with fresh_context(tracer), one_blas_thread:
         new, ys = step(before, x_t)
     ends = [*new, *ys]
@@ -104,9 +104,10 @@ def drawn(draws: Sequence[Callable[[], Array]], count: int) -> list[Tensor]:
 class _Tracer:
     """Refuses to hand out a value that stands for every step's; collects what is drawn per step."""
 
-    def __init__(self, since: int, placeholders: Sequence[Tensor]) -> None:
+    def __init__(self, since: int, before: Sequence[Tensor], x_t: Sequence[Tensor]) -> None:
         self.since = since
-        self.placeholders = {id(t) for t in placeholders}
+        self.carry = {id(t): k for k, t in enumerate(before)}
+        self.placeholders = {*self.carry, *map(id, x_t)}
         self.drawn_inputs: list[Tensor] = []
         self.draws: list[Callable[[], Array]] = []
 
@@ -135,12 +136,18 @@ class _Tracer:
 
     def check_concrete(self, t: Tensor) -> None:
         if self.is_of_a_step(t):
+            place = calling_line()
+            asked = "" if place is None else f", which {describe_place(place)} asks for"
             raise GraphError(
-                f"scan: {describe(t)} depends on the carry or on x_t, and has no value of its "
-                "own while the step is compiled: no float(), bool(), .numpy() or .data on it "
-                "inside step, nor no_grad, nor grad without create_graph. Use where, maximum, "
+                f"scan: {self._told(t)} depends on the carry or on x_t, and has no value of its "
+                f"own while the step is compiled{asked}: no float(), bool(), .numpy() or .data on "
+                "it inside step, nor no_grad, nor grad without create_graph. Use where, maximum, "
                 "minimum, clip, relu, take or detach, or pass unroll=True"
             )
+
+    def _told(self, t: Tensor) -> str:
+        k = self.carry.get(id(t))
+        return describe(t) if k is None or t.name else f"leaf {k} of the carry {t.shape}"
 
 
 def _stand_in(data: Any, name: str | None) -> Tensor:
