@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "float_pair",
     "is_operand",
     "pair",
+    "same_dtype",
     "unique_axes",
 ]
 
@@ -80,6 +81,18 @@ def pair(a: TensorLike, b: TensorLike) -> tuple[Tensor, Tensor]:
 def float_pair(a: TensorLike, b: TensorLike) -> tuple[Tensor, Tensor]:
     a, b = pair(a, b)
     return (a, b) if a._data.dtype.kind == "f" else (as_float(a), as_float(b))
+
+
+def same_dtype(tensors: Sequence[TensorLike], op: str) -> tuple[Tensor, ...]:
+    """All as tensors of one dtype, to be joined."""
+    if not isinstance(tensors, Iterable):
+        raise TypeError(f"{op}: expected a sequence of tensors, got {type(tensors).__name__}")
+    parts = [as_tensor(x, f"{op}: tensors[{k}]") for k, x in enumerate(tensors)]
+    if not parts:
+        raise ShapeError(f"{op}: needs at least one tensor")
+    kinds = [p.dtype for p in parts if p.dtype.kind == "f"] or [p.dtype for p in parts]
+    common = np.result_type(*kinds)
+    return tuple(cast(p, common) for p in parts)
 
 
 def is_operand(x: object) -> bool:

@@ -33,9 +33,12 @@ _new = object.__new__
 _frame = sys._getframe
 _data_of = operator.attrgetter("_data")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_ENGINE = "tensor operands ops autodiff interop comparisons"
+_FUNCTIONS = "elementwise indexing operators products reductions shapes"
 _ENGINE_FILES = frozenset(
-    f"{_PACKAGE}{name}.py"
-    for name in ("tensor", "functions", "operands", "ops", "autodiff", "interop", "comparisons")
+    f"{_PACKAGE}{folder}{name}.py"
+    for folder, names in (("", _ENGINE), (f"functions{os.sep}", _FUNCTIONS))
+    for name in names.split()
 )
 
 
@@ -449,21 +452,6 @@ class Tensor:
             any,
         )
         from .functions import (
-            __abs__,
-            __add__,
-            __getitem__,
-            __matmul__,
-            __mul__,
-            __neg__,
-            __pow__,
-            __radd__,
-            __rmatmul__,
-            __rmul__,
-            __rpow__,
-            __rsub__,
-            __rtruediv__,
-            __sub__,
-            __truediv__,
             abs,
             astype,
             broadcast_to,
@@ -496,6 +484,23 @@ class Tensor:
             unsqueeze,
             unstack,
             var,
+        )
+        from .functions.indexing import __getitem__
+        from .functions.operators import (
+            __abs__,
+            __add__,
+            __matmul__,
+            __mul__,
+            __neg__,
+            __pow__,
+            __radd__,
+            __rmatmul__,
+            __rmul__,
+            __rpow__,
+            __rsub__,
+            __rtruediv__,
+            __sub__,
+            __truediv__,
         )
 
         def __eq__(self, other: object) -> Any: ...  # an import would be taken for object's own
