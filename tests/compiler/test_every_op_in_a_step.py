@@ -6,7 +6,7 @@ column or a matrix. The result is an output of the step, or flows into its carry
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -113,11 +113,20 @@ def check(of: Callable[[dict[str, Any]], Tensor], flows_on: bool, backend: str) 
         assert_same(step, given["h"], given["x"], backend=backend)
 
 
+def some_and_others(some: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Operands: those of every run, and those that wait for a run of slow tests."""
+    slow = pytest.param(others, id="others", marks=pytest.mark.slow)
+    return [pytest.param(some, id="some"), slow]
+
+
 @may_fall_back
 @pytest.mark.parametrize("flows_on", [False, True])
+@pytest.mark.parametrize(
+    "names", some_and_others(("h", "slice", "matrix"), ("x", "computed", "turned"))
+)
 @pytest.mark.parametrize("name", OF_ONE)
-def test_an_op_of_one(backend, name, flows_on):
-    for operand in ("h", "x", "computed", "slice", "turned", "matrix"):
+def test_an_op_of_one(backend, name, names, flows_on):
+    for operand in names:
         check(lambda all_, k=operand: OF_ONE[name](all_[k]), flows_on, backend)
 
 
@@ -131,7 +140,8 @@ PAIRS = [
 
 
 @may_fall_back
+@pytest.mark.parametrize("pairs", some_and_others(PAIRS[::3], [*PAIRS[1::3], *PAIRS[2::3]]))
 @pytest.mark.parametrize("name", OF_TWO)
-def test_an_op_of_two(backend, name):
-    for a, b in PAIRS:
+def test_an_op_of_two(backend, name, pairs):
+    for a, b in pairs:
         check(lambda all_, a=a, b=b: OF_TWO[name](all_[a], all_[b]), False, backend)

@@ -102,7 +102,13 @@ class RandomStep:
         ]
 
 
-@pytest.mark.parametrize("seed", range(60))
+def seeds(first: int, some: int, end: int) -> list[Any]:
+    """Of these some are for every run, the others for a run of slow tests."""
+    others = [pytest.param(k, marks=pytest.mark.slow) for k in range(first + some, end)]
+    return [*range(first, first + some), *others]
+
+
+@pytest.mark.parametrize("seed", seeds(0, 40, 200))
 @may_fall_back
 def test_a_random_step(backend, seed):
     step = RandomStep(seed, 2, 4, anything=True)
@@ -113,7 +119,7 @@ def test_a_random_step(backend, seed):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(60, 100))
+@pytest.mark.parametrize("seed", seeds(200, 20, 300))
 def test_a_random_step_of_ops_that_keep_rows_apart_is_native(seed):
     pytest.importorskip("llvmlite")
     rows, size = (3, 1, 5, 2, 7)[seed % 5], (4, 8, 20, 36)[seed % 4]

@@ -89,6 +89,7 @@ def test_a_graph_too_large_says_how_large_and_which_view_to_take() -> None:
     assert len(viz.draw(chain(3000), max_nodes=3000).model.nodes) == 6001
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_hundred_thousand_ops_is_modelled() -> None:
     trace = Trace([chain(100_000)])
     model = build(trace, Scopes(trace, "gates"), "gates")
