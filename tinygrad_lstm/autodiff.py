@@ -9,10 +9,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from .context import CONTEXT
 from .errors import DTypeError, GraphError, ShapeError
-from .sweep import Key, sweep
-from .tensor import Array, Tensor, TensorLike, _wrap, as_array
+from .sweep import Key, key_of, sweep
+from .tensor import Array, Parameter, Tensor, TensorLike, _wrap, as_array
 from .wording import describe
 
 __all__ = ["backward", "grad"]
@@ -65,11 +64,9 @@ def grad(
             "with requires_grad=True"
         )
     seeds = _seeds(results, grad_outputs, "grad")
-    keys: list[Key] = []  # filled by a loop, as below: a comprehension is a call, and this is hot
-    for t in wanted:
-        keys.append(t.node or t)
-    if not create_graph:
-        _check_concrete(results)
+    keys: Sequence[Key] = wanted
+    if any(map(_node_of, wanted)):
+        keys = [key_of(t) for t in wanted]
     gradients = sweep(results, seeds, keys, create_graph=create_graph)
     answers: list[Tensor | None] = []
     if len(gradients) < len(keys):  # some lead nowhere, or are the same
@@ -77,7 +74,7 @@ def grad(
     elif create_graph:
         answers += map(gradients.__getitem__, keys)
     else:
-        for key in keys:
+        for key in keys:  # a comprehension is a call, and this is hot
             answers.append(_wrap(gradients[key], None, False))
     return answers[0] if isinstance(inputs, Tensor) else tuple(answers)
 
@@ -124,7 +121,6 @@ def backward(
     """
     results = _tensors(output, "output")
     seeds = _seeds(results, gradient, "backward")
-    _check_concrete(results)
     gradients = sweep(results, seeds, None, create_graph=create_graph)
     for leaf, found in gradients.items():
         if isinstance(leaf, Tensor):
@@ -142,25 +138,16 @@ Tensor.backward = backward
 def _tensors(given: object, argument: str) -> tuple[Tensor, ...]:
     if isinstance(given, Tensor):
         return (given,)
-    if isinstance(given, _MANY):
-        for t in given:
-            if not isinstance(t, Tensor):
-                break
-        else:
-            return tuple(given)
+    if isinstance(given, _MANY) and (
+        _KINDS.issuperset(map(type, given)) or all(isinstance(t, Tensor) for t in given)
+    ):
+        return tuple(given)
     raise TypeError(f"{argument}: expected a Tensor or a sequence of them, got {given!r:.80}")
 
 
 _MANY = list, tuple, Sequence  # a union of them would be made anew at each call
-_needs_grad = operator.attrgetter("_requires_grad")
-
-
-def _check_concrete(results: Sequence[Tensor]) -> None:
-    """In a step that is being compiled only a recorded gradient is one of every step."""
-    tracer = CONTEXT.get().tracer
-    if tracer is not None:
-        for t in results:
-            tracer.check_concrete(t)
+_KINDS = {Tensor, Parameter}
+_needs_grad, _node_of = operator.attrgetter("_requires_grad"), operator.attrgetter("node")
 
 
 def _seeds(results: tuple[Tensor, ...], given: Any, caller: str) -> list[Any]:

@@ -87,6 +87,10 @@ def sweep(
     wanted: keys to keep; None keeps every leaf's. observer: told of each edge's contribution.
     Without `create_graph`, the gradients are arrays of their own, shared with nothing.
     """
+    context = CONTEXT.get()
+    if context.tracer is not None and (wanted is None or not create_graph):
+        for t in outputs:  # in a step that is being compiled only what is recorded is of each step
+            context.tracer.check_concrete(t)
     order, leaves = _reach(outputs, True)
     keep: set[Key] = set() if wanted is None else set(wanted)
     asked = keep
@@ -100,9 +104,14 @@ def sweep(
         reaching |= keep
     if order and order[0].seq < Tensor.last_change:
         _check_unchanged(outputs, order)
+    gradients: dict[Key, Any] = {}
+    for t, seed in zip(outputs, seeds):  # noqa: B905 - as many; a keyword takes its time here
+        if isinstance(seed, Tensor) is not create_graph:
+            seed = _wrap(seed, None, False) if create_graph else seed._data
+        key = t.node or t
+        gradients[key] = gradients[key] + seed if key in gradients else seed
     run = _on_tensors if create_graph else _on_arrays
-    gradients = _start(outputs, seeds, create_graph)
-    if CONTEXT.get().anomaly or (
+    if context.anomaly or (
         detect_anomaly.ever_used and any(node.context.anomaly for node in order)
     ):
         with np.errstate(all="ignore"):
@@ -126,19 +135,6 @@ def _tell(watched: Sequence[Node], gradients: dict[Key, Any]) -> None:
             found.setdefault(watcher, {})[node.seq] = gradients[node]
     for watcher, news in found.items():
         watcher.arrived(news)
-
-
-def _start(outputs: Sequence[Tensor], seeds: Sequence[Any], create_graph: bool) -> dict[Key, Any]:
-    """The cotangents the sweep starts from; an output given twice gets their sum."""
-    gradients: dict[Key, Any] = {}
-    for t, seed in zip(outputs, seeds, strict=True):
-        if not create_graph:
-            seed = seed._data if isinstance(seed, Tensor) else seed
-        elif not isinstance(seed, Tensor):
-            seed = _wrap(seed, None, False)
-        key = t if t.node is None else t.node
-        gradients[key] = gradients[key] + seed if key in gradients else seed
-    return gradients
 
 
 def _reaching(order: Sequence[Node], keep: set[Key]) -> set[Key]:
@@ -280,7 +276,9 @@ def _share_out(
     """All inputs' shares at once, which are arrays of their own."""
     pullback, inputs = node.op.pullback, node.inputs
     shares = () if pullback is None else pullback(g, node, False)
-    for position, (t, part) in enumerate(zip(inputs, shares, strict=False)):
+    position = -1
+    for t, part in zip(inputs, shares):  # noqa: B905 - as above
+        position += 1
         if part is None or not t._requires_grad:
             continue
         key = t.node or t

@@ -68,7 +68,8 @@ class Op:
 
     name: key in the table. symbol: what a picture shows. latex: a template over the inputs
     ({0}, {1}, ...) and attributes. precedence: how tightly the template binds (9: as an atom).
-    forward(*arrays, **attrs) -> array. vjps: `rule(g, out, *inputs, **attrs)` per input, which
+    forward(*arrays, **attrs) -> array; of an op with several results forward(arrays, attrs) ->
+    (arrays, what its pullback needs). vjps: `rule(g, out, *inputs, **attrs)` per input, which
     must run on arrays and on tensors alike; empty for an op without a gradient.
     elementwise: inputs broadcast against each other, so the sweep un-broadcasts gradients.
     adds_into: `adds_into(total, g, *inputs[1:], **attrs)` adds the first input's share in place,
@@ -625,7 +626,7 @@ def record_results(
     once, which takes a fraction of what `record` would take for each.
     """
     context = CONTEXT.get()
-    values, saved = op.forward(*map(_data_of, inputs), **attrs)
+    values, saved = op.forward([*map(_data_of, inputs)], attrs)
     if not context.recording or not values:
         if context.tracer is not None:
             for given in inputs:

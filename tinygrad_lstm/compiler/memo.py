@@ -106,9 +106,11 @@ class Memo:
             tuple(states), operator.itemgetter(*self._names), _state(captured), known[1]
         )
 
-    def repeat(self, owner: Owner, x: Tensor, backend: str | None) -> list[Tensor] | None:
+    def repeat(
+        self, owner: Owner, x: Tensor, backend: str | None, recording: bool
+    ) -> list[Tensor] | None:
         """What was remembered, run again with another x; None if anything else is different."""
-        known = self._repeats.get(_kind(x, backend, CONTEXT.get().recording))
+        known = self._repeats.get(_kind(x, backend, recording))
         if known is None:
             return None
         try:

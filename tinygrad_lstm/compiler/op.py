@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..autodiff import grad
 from ..context import no_grad, scope
 from ..functions import stack, unsqueeze
-from ..tensor import OWN, Bundle, Node, Op, Tensor
+from ..tensor import OWN, Attrs, Bundle, Node, Op, Tensor
 from .graph import Graph
 from .trace import replay
 
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["PART", "SCAN"]
 
 
-def _forward(*arrays: Any, plan: Plan, graph: Graph, xs: int) -> tuple[list[Any], Any]:
+def _forward(arrays: Sequence[Any], attrs: Attrs) -> tuple[list[Any], Any]:
     """All results, and what the plan keeps for its backward pass."""
+    plan: Plan = attrs["plan"]
     try:
         return plan.run(arrays)
     except (ValueError, IndexError):  # NumPy's, which knows neither op nor step
-        _find_failing(graph, [Tensor(a) for a in arrays], plan.carries, xs, plan.steps)
+        given = [Tensor(a) for a in arrays]
+        _find_failing(attrs["graph"], given, plan.carries, attrs["xs"], plan.steps)
         raise
 
 

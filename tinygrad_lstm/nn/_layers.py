@@ -240,11 +240,14 @@ class Recurrent(Module):
     def _repeated(self, x: TensorLike, backend: str | None) -> list[Tensor] | None:
         """The results of a call like an earlier one, whose arguments were looked at then."""
         memo = self._memos.get(("l0", True))
-        if memo is None or is_recording() or CONTEXT.get().tracer is not None:
+        context = CONTEXT.get()
+        if memo is None or context.tracer is not None or is_recording():
             return None
         if type(x) is np.ndarray:
             x = _wrap(x, None, False)
-        return memo.repeat(self._parameters, x, backend) if isinstance(x, Tensor) else None
+        elif not isinstance(x, Tensor):
+            return None
+        return memo.repeat(self._parameters, x, backend, context.recording)
 
     def _as_given(
         self, x: Tensor, states: Sequence[Tensor], batched: bool
