@@ -1,7 +1,7 @@
-"""Comparisons, and what combines their results: plain boolean arrays, for nothing flows back.
+"""Comparisons, and what combines their results: recorded ops that give tensors of booleans.
 
-In a step that is being compiled a value stands for that of every step. Comparing it is recorded,
-in ops of the table, and gives a boolean tensor: to choose by it with `where`, or to multiply by it.
+No gradient passes them. They are there to choose by, with `where`, to multiply by, or to be asked
+for: `if (x > 0).all():`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .context import CONTEXT
 from .functions import add, mul
 from .operands import as_tensor, is_operand, pair
 from .ops import OPS
@@ -24,25 +23,32 @@ __all__ = ["are_flags", "compare"]
 
 
 def compare(test: Callable[..., Any], *given: Any) -> Any:
-    """What a test, a ufunc or an operator that gives booleans, says of tensors, arrays, numbers."""
-    tracer = CONTEXT.get().tracer
-    recorded = None if tracer is None else _RECORDED.get(test)
-    if tracer is not None and recorded is not None and builtins.all(map(is_operand, given)):
-        for x in given:
-            if isinstance(x, Tensor) and tracer.is_of_a_step(x):
-                return recorded(*given)
+    """What a test, a ufunc or an operator that gives booleans, says of tensors, arrays, numbers.
+
+    A tensor; of what no tensor can hold, such as None, an array.
+    """
+    recorded = _RECORDED.get(test)
+    if recorded is not None and builtins.all(map(is_operand, given)):
+        return recorded(*given)
     return test(*[x.numpy() if isinstance(x, Tensor) else x for x in given])
 
 
-# -- recorded --------------------------------------------------------------------------------------
+def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
+    op = OPS[name]
+    return lambda a, b: record(op, pair(_in_range(a, b), _in_range(b, a)))
 
 
-def _greater(a: TensorLike, b: TensorLike) -> Tensor:
-    return record(OPS["greater"], pair(a, b))
+def _in_range(number: Any, other: Any) -> Any:
+    """A floating-point number for an integer that is beyond the range of other integers."""
+    if type(number) is int and isinstance(other, Tensor) and other.dtype.kind in "iub":
+        limits = np.iinfo(other.dtype if other.dtype.kind != "b" else np.int64)
+        if not limits.min <= number <= limits.max:
+            return float(number)
+    return number
 
 
-def _equal(a: TensorLike, b: TensorLike) -> Tensor:
-    return record(OPS["equal"], pair(a, b))
+_greater, _greater_equal = _comparison("greater"), _comparison("greater_equal")
+_equal, _not_equal = _comparison("equal"), _comparison("not_equal")
 
 
 def _not(a: TensorLike) -> Tensor:
@@ -52,15 +58,11 @@ def _not(a: TensorLike) -> Tensor:
 def _flags(a: TensorLike) -> Tensor:
     """Whether each number is another one than zero."""
     t = as_tensor(a)
-    return t if t._data.dtype.kind == "b" else _not(_not(t))
+    return t if t._data.dtype.kind == "b" else _not_equal(t, 0)
 
 
 def _or(a: TensorLike, b: TensorLike) -> Tensor:
     return add(_flags(a), _flags(b))
-
-
-def _greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
-    return _or(_greater(a, b), _equal(a, b))  # which NaN is not, nor is it less
 
 
 def _and(a: TensorLike, b: TensorLike) -> Tensor:
@@ -68,12 +70,12 @@ def _and(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 def _xor(a: TensorLike, b: TensorLike) -> Tensor:
-    return _not(_equal(_flags(a), _flags(b)))
+    return _not_equal(_flags(a), _flags(b))
 
 
 _FORMS: list[tuple[Callable[..., Tensor], tuple[Callable[..., Any], ...]]] = [
     (_equal, (np.equal, operator.eq)),
-    (lambda a, b: _not(_equal(a, b)), (np.not_equal, operator.ne)),
+    (_not_equal, (np.not_equal, operator.ne)),
     (_greater, (np.greater, operator.gt)),
     (_greater_equal, (np.greater_equal, operator.ge)),
     (lambda a, b: _greater(b, a), (np.less, operator.lt)),

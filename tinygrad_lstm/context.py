@@ -47,10 +47,6 @@ class ScopeFrame:
 class Tracer(Protocol):
     """Whoever records a step for later: asked where a value would be that of one step only."""
 
-    def is_of_a_step(self, value: Any, /) -> bool:
-        """Whether the value depends on the carry or on x_t."""
-        ...
-
     def check_concrete(self, value: Any, /) -> None:
         """Raise GraphError if the value, about to leave the graph, is not the same at all steps."""
 

@@ -1,8 +1,8 @@
 """What NumPy's own functions do with a Tensor: record where the table has the op.
 
-`np.exp(t)`, `np.sum(t, axis=0)` and `array + t` give Tensors. Tests of values, such as
-`np.isnan(t)`, give plain arrays. Any other function of NumPy sees the values as an array; a ufunc
-without an op here is an error, for its result would look differentiable.
+`np.exp(t)`, `np.sum(t, axis=0)`, `array + t` and `array > t` give Tensors. Tests of single values,
+such as `np.isnan(t)`, give plain arrays. Any other function of NumPy sees the values as an array; a
+ufunc without an op here is an error, for its result would look differentiable.
 """
 
 from __future__ import annotations

@@ -101,6 +101,8 @@ def _count(a: Any, axis: tuple[int, ...]) -> int:
 
 GREATER = _elementwise("greater", ">", r"{0} > {1}", np.greater, precedence=0)
 EQUAL = _elementwise("equal", "=", r"{0} = {1}", np.equal, precedence=0)
+_elementwise("greater_equal", "≥", r"{0} \geq {1}", np.greater_equal, precedence=0)
+_elementwise("not_equal", "≠", r"{0} \neq {1}", np.not_equal, precedence=0)
 SIGN = _elementwise("sign", "sgn", r"\operatorname{{sgn}}({0})", np.sign)
 WITHIN = _elementwise("within", "∈", r"[{low} \le {0} \le {high}]", kernels.within)
 WHERE = _elementwise(

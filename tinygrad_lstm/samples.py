@@ -195,6 +195,8 @@ _sample(
 # -- masks: no rule, so no gradient passes --------------------------------------------------------
 
 _stops("greater", lambda a, b: OPS["greater"](a, b), apart(3), apart(3) + 0.1)
+_stops("greater_equal", lambda a, b: OPS["greater_equal"](a, b), apart(3), apart(3) + 0.1)
 _stops("equal", lambda a, b: OPS["equal"](a, b), apart(3), apart(3) + 0.1)
+_stops("not_equal", lambda a, b: OPS["not_equal"](a, b), apart(3), apart(3) + 0.1)
 _stops("sign", lambda a: OPS["sign"](a), apart(3))
 _stops("within", lambda a: OPS["within"](a, low=-0.6, high=0.9), apart(3))

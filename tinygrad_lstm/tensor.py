@@ -335,6 +335,10 @@ class Tensor:
         """The values as a NumPy array (shared, not copied)."""
         return self.data
 
+    def tolist(self) -> Any:
+        """The values as (nested lists of) Python numbers."""
+        return self.numpy().tolist()
+
     def detach(self) -> Tensor:
         """A leaf with the same values and name, which no gradient passes."""
         tracer = CONTEXT.get().tracer

@@ -9,7 +9,8 @@ from .text import plain, shape_text
 
 __all__ = ["describe", "label_of"]
 
-INFIX = frozenset(("add", "sub", "mul", "div", "pow", "matmul", "greater", "equal"))
+_COMPARED = "greater", "greater_equal", "equal", "not_equal"
+INFIX = frozenset(("add", "sub", "mul", "div", "pow", "matmul", *_COMPARED))
 
 LONGEST = 40
 """Parts that are listed one by one; the others are counted."""

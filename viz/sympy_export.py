@@ -206,7 +206,9 @@ def _elementwise(sp: Any) -> Mapping[str, Callable[..., Any]]:
         "clip": clip,
         "within": within,
         "greater": sp.Gt,
+        "greater_equal": sp.Ge,
         "equal": sp.Eq,
+        "not_equal": sp.Ne,
         "where": lambda c, a, b: sp.Piecewise((a, c), (b, True)),
         "dropout": lambda a, mask: a * mask,
     }

@@ -91,12 +91,31 @@ def test_a_comparison_is_multiplied_by(backend):
     assert_same(step, leaf(0, B, H), leaf(1, T, B, H), backend=backend)
 
 
-def test_a_comparison_of_what_every_step_shares_is_a_plain_array():
+def test_a_mask_has_a_name_and_is_reckoned_with(backend):
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        open_ = (h >= 0.25).named("open_t")
+        return h * 0.9 + x * (open_ * 1.0), open_.mean(-1, keepdims=True) * x
+
+    carry, xs = leaf(0, B, H, dtype=np.float32), leaf(1, T, B, H, dtype=np.float32)
+    assert_same(step, carry, xs, backend=backend)
+
+
+def test_an_unrolled_run_records_every_mask():
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return tg.where((x != h).named("moved_t"), x, h * 0.5), h
+
+    last, _ = tg.scan(step, leaf(0, B, H), leaf(1, T, B, H), unroll=True)
+    masks = [node for node in tg.toposort([last]) if node.name == "moved_t"]
+    assert [node.op.name for node in masks] == ["not_equal"] * T
+    assert all(node.value.dtype == np.bool_ and len(node.inputs) == 2 for node in masks)
+
+
+def test_a_comparison_of_what_every_step_shares_may_be_asked_for():
     threshold = tg.tensor([0.0, 1.0, 2.0])
 
     def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         above = threshold > 0.5
-        assert type(above) is np.ndarray and above.any() and not (threshold > 5.0).any()
+        assert above.any() and not (threshold > 5.0).any() and bool(above[1])
         return tg.where(above, h, x), h
 
     last, _ = tg.scan(step, tg.tensor(np.zeros((1, 3))), tg.tensor(np.ones((2, 1, 3))))

@@ -109,14 +109,38 @@ def test_detach_keeps_values_and_name_and_cuts_the_history():
     np.testing.assert_array_equal(grad((x * d).sum(), x).data, d.data)
 
 
-def test_comparisons_are_plain_boolean_arrays():
+def test_comparisons_are_recorded_and_give_booleans():
     a, b = tg.tensor([1.0, 2.0, 3.0]), tg.tensor([3.0, 2.0, 1.0])
     results = (a < b, a <= b, a > b, a >= b, a == b, a != b, a > 2, a > 2, np.array([9.0] * 3) > a)
     for result in results:
-        assert type(result) is np.ndarray and result.dtype == np.bool_
+        assert isinstance(result, Tensor) and result.dtype == np.bool_ and result.node is not None
+        assert not result.requires_grad
+    assert [t.node.op.name for t in (a < b, a <= b, a > 2, a >= b, a == b, a != b)] == [
+        *("greater", "greater_equal", "greater", "greater_equal", "equal", "not_equal")
+    ]
     assert (a < b).tolist() == [True, False, False] and (a >= b).tolist() == [False, True, True]
     assert (np.array([2.0, 2.0, 2.0]) == a).tolist() == [False, True, False]
     assert not (a == None).any()  # noqa: E711 - what a user may write
+
+
+def test_what_is_compared_is_chosen_by_counted_and_named():
+    a = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    large = (a > 1.5).named("large")
+    assert large.name == "large" and large.sum().item() == 2 and large.mean().dtype == np.float32
+    assert (large * 1.0).dtype == np.float32 and a[large].tolist() == [2.0, 3.0]
+    assert tg.grad((a * a * large).sum(), a).tolist() == [0.0, 4.0, 6.0]
+    assert bool(large.any()) and not large.all() and bool((a > 0).all())
+    with tg.no_grad():
+        assert (a > 1.5).node is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.bool_])
+def test_a_number_beyond_an_integers_range_is_compared(dtype):
+    a = tg.tensor(np.array([0, 1], dtype))
+    for beyond in (2**70, -(2**70), 300, -1):
+        assert (a < beyond).tolist() == [beyond > 1] * 2, beyond
+        assert (beyond > a).tolist() == [beyond > 1] * 2, beyond
+        assert (a != beyond).all() and not (a == beyond).any()
 
 
 def test_tensors_are_hashed_by_identity():
@@ -306,7 +330,8 @@ def test_tests_of_values_are_plain_arrays():
     x = tg.tensor([1.0, float("inf")])
     assert np.isfinite(x).tolist() == [True, False]
     assert np.isnan(x).tolist() == [False, False]
-    assert type(np.greater(x, 0)) is np.ndarray and type(np.logical_not(x)) is np.ndarray
+    assert type(np.isfinite(x)) is np.ndarray
+    assert isinstance(np.greater(x, 0), Tensor) and isinstance(np.logical_not(x), Tensor)
 
 
 def test_an_array_can_be_changed_in_place_by_a_tensor():

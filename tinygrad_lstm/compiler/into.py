@@ -60,7 +60,9 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
 _INTO: dict[str, Callable[..., Any]] = {
     **_ELEMENTWISE,
     "greater": np.greater,
+    "greater_equal": np.greater_equal,
     "equal": np.equal,
+    "not_equal": np.not_equal,
     "where": _where,
     "scatter": _scatter,
     "sum": _sum,

@@ -122,7 +122,7 @@ class _Tracer:
         self.placeholders.add(id(made))
         return made
 
-    def is_of_a_step(self, t: Tensor) -> bool:
+    def _is_of_a_step(self, t: Tensor) -> bool:
         stack = [t]
         seen: set[int] = set()
         while stack:
@@ -135,7 +135,7 @@ class _Tracer:
         return False
 
     def check_concrete(self, t: Tensor) -> None:
-        if self.is_of_a_step(t):
+        if self._is_of_a_step(t):
             place = calling_line()
             asked = "" if place is None else f", which {describe_place(place)} asks for"
             raise GraphError(

@@ -173,7 +173,7 @@ def _pow(vectors: Vectors, entry: Entry, numbers: Sequence[str]) -> str:
     return vectors.intrinsic("pow", *numbers)
 
 
-_COMPARISONS = {"greater": "ogt", "equal": "oeq"}
+_COMPARISONS = {"greater": "ogt", "greater_equal": "oge", "equal": "oeq", "not_equal": "une"}
 _NUMERIC: dict[str, Callable[..., str]] = {
     "add": lambda v, a, b: v.binary("fadd", a, b),
     "sub": lambda v, a, b: v.binary("fsub", a, b),

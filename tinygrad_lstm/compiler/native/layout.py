@@ -26,9 +26,9 @@ _SCATTER, _IDENTITY = OPS["scatter"], OPS["reshape"]
 _VIEWS = frozenset(("reshape", "getitem", "transpose", "broadcast_to", "detach"))
 _ELEMENTWISE = frozenset(
     (
-        *("greater", "equal", "sign", "within", "where", "astype", "add", "sub", "mul", "div"),
-        *("neg", "pow", "exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "sigmoid", "relu"),
-        *("softplus", "maximum", "minimum", "clip", "dropout"),
+        *("greater", "greater_equal", "equal", "not_equal", "sign", "within", "where", "astype"),
+        *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "abs", "sin", "cos"),
+        *("tanh", "sigmoid", "relu", "softplus", "maximum", "minimum", "clip", "dropout"),
     )
 )
 
