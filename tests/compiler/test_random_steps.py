@@ -88,6 +88,8 @@ class RandomStep:
             lambda: (a * a + 0.1) ** 1.5 + tg.clip(b, -0.3, 0.4),
             lambda: tg.sqrt(a.abs() + 0.2) + tg.minimum(b, row),
             lambda: a.detach() * b,
+            lambda: tg.where(a >= b * 0.9, a, b * 0.5) * (b != 0.0),
+            lambda: tg.where((a > 0.1) & ~(b > row), tg.tanh(a), b),
         ]
 
     def _mixing_rows(self, a: Tensor, b: Tensor) -> Sequence[Callable[[], Tensor]]:
