@@ -109,6 +109,25 @@ def test_a_number_that_somebody_overwrites_is_told_from_what_it_was(backend):
     assert cube(tg.tensor(np.array(2.0))) == 8.0
 
 
+@may_fall_back
+def test_an_index_that_somebody_overwrites_is_told_from_what_it_was(backend):
+    xs = tg.tensor(np.random.default_rng(0).normal(size=(3, 1, 4)))
+
+    def run(index: np.ndarray, **options: Any) -> np.ndarray:
+        def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            h = h[:, index] * 0.5 + x
+            return h, h
+
+        return tg.scan(step, tg.tensor(np.zeros((1, 4))), xs, **options)[1].data
+
+    index = np.array([3, 0, 2, 1])
+    expected = run(index, unroll=True)
+    np.testing.assert_allclose(run(index, backend=backend), expected)
+    index[:] = 0
+    assert not np.allclose(run(index, backend=backend), expected)
+    np.testing.assert_allclose(run(np.array([3, 0, 2, 1]), backend=backend), expected)
+
+
 def test_the_plans_kept_are_limited(backend, monkeypatch):
     monkeypatch.setattr(plans, "_plans", type(plans._plans)())
     monkeypatch.setattr(plans, "_MOST", 3)

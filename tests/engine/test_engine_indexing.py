@@ -101,6 +101,13 @@ def test_a_comparison_is_an_index():
     assert x[x < 0].data.tolist() == [-1.0, -3.0]
 
 
+def test_an_index_is_what_it_was_when_it_was_used():
+    x, index = tg.tensor([1.0, 2.0, 3.0], requires_grad=True), np.array([0, 2])
+    y = x[index]
+    index[:] = 1
+    assert tg.grad((y * y).sum(), x).tolist() == [2.0, 0.0, 6.0]
+
+
 def test_slices_of_one_tensor_add_their_gradients_into_it():
     x = tg.tensor(np.arange(6.0), requires_grad=True)
     total = tg.stack([(k + 1) * x[k : k + 2].sum() for k in range(5)])

@@ -28,12 +28,16 @@ def __getitem__(x: Tensor, index: Any) -> Tensor:
 
 
 def _plain_index(index: Any) -> Any:
+    """What NumPy takes; arrays as copies, for the index is read again on the way back, and later
+    calls of a compiled step are told by it."""
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, Tensor):
         index = index.numpy()
+    if isinstance(index, np.ndarray):
+        index = index.copy()
     elif isinstance(index, list):
-        index = np.asarray(index, dtype=None if index else np.intp)
+        index = np.array(index, dtype=None if index else np.intp)
     if isinstance(index, np.ndarray) and index.dtype.kind not in "iub":
         raise DTypeError(f"index: must be integers or booleans, got {index.dtype}")
     if isinstance(index, float):
