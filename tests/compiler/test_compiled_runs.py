@@ -15,7 +15,7 @@ from user_cells import CELLS, H, I, case, tensors
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Node, Tensor
-from tinygrad_lstm.compiler import plans
+from tinygrad_lstm.compiler import plans, recent
 from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.nn.cells import lstm_step, lstm_weights
 
@@ -128,9 +128,30 @@ def test_an_index_that_somebody_overwrites_is_told_from_what_it_was(backend):
     np.testing.assert_allclose(run(np.array([3, 0, 2, 1]), backend=backend), expected)
 
 
+def test_a_step_that_calls_its_values_otherwise_has_names_of_its_own(backend):
+    def named(name: str, weight: str) -> tuple[str | None, set[str]]:
+        w = tg.tensor(np.eye(2), requires_grad=True, name=weight)
+
+        def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            h = tg.tanh(h @ w + x).named(name)
+            return h, h
+
+        last, _ = tg.scan(step, np.zeros((1, 2)), np.ones((3, 1, 2)), backend=backend)
+        assert last.node is not None
+        (run,) = last.node.inputs
+        assert run.node is not None
+        return last.name, set(run.node.attrs["graph"].names.values())
+
+    before = len(plans._plans)
+    assert named("h_t", "W") == ("h_t", {"h_t", "W", "x_t"})
+    assert named("state", "U") == ("state", {"state", "U", "x_t"})
+    assert named("h_t", "W") == ("h_t", {"h_t", "W", "x_t"})
+    assert len(plans._plans) <= before + 1
+
+
 def test_the_plans_kept_are_limited(backend, monkeypatch):
     monkeypatch.setattr(plans, "_plans", type(plans._plans)())
-    monkeypatch.setattr(plans, "_MOST", 3)
+    monkeypatch.setattr(recent, "_MOST", 3)
     for steps in range(1, 6):
         tg.scan(lambda h, x: (h * 2.0, h), 1.0, steps=steps, backend=backend)
     assert [key[3] for key in plans._plans] == [3, 4, 5]

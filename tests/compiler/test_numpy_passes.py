@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from tinygrad_lstm.compiler.ahead import ahead_of, block_length
 from tinygrad_lstm.compiler.graph import Graph, Instruction, Spec
 from tinygrad_lstm.compiler.once import run_once
 from tinygrad_lstm.compiler.program import Program
+from tinygrad_lstm.compiler.recent import Recent
 from tinygrad_lstm.compiler.regroup import known_first
 from tinygrad_lstm.compiler.reuse import Slots, last_uses, roots_of, slots_of
 
@@ -139,7 +139,7 @@ def test_a_block_is_as_long_as_its_results_are_small():
 @pytest.mark.parametrize("longest", [1, 2, 3])
 def test_blocks_that_do_not_divide_the_steps_give_the_same_numbers(name, longest, monkeypatch):
     monkeypatch.setattr("tinygrad_lstm.compiler.numpy_source.block_length", lambda slots: longest)
-    monkeypatch.setattr("tinygrad_lstm.compiler.plans._plans", OrderedDict())
+    monkeypatch.setattr("tinygrad_lstm.compiler.plans._plans", Recent())
     step, carry, weights = case(name, seed=longest)
     x = tg.tensor(np.random.default_rng(0).normal(size=(7, B, I)), requires_grad=True)
     assert_same(step, tensors(carry, B), x, weights, backend="numpy", lengths=[7, 3, 5])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from tinygrad_lstm.compiler.backends import backend_named
 from tinygrad_lstm.compiler.numpy_source import rows_of_a_product
 from tinygrad_lstm.compiler.overlap import helpers_now, spans_in
 from tinygrad_lstm.compiler.plan import Plan
+from tinygrad_lstm.compiler.recent import Recent
 from tinygrad_lstm.nn.cells import lstm_step, lstm_weights
 from tinygrad_lstm.parallel.beside import Beside
 from tinygrad_lstm.parallel.blas import blas_threads_now
@@ -41,7 +41,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(overlap, "WORTH_SHARING", -1)
     monkeypatch.setattr(overlap, "Beside", Watched)
     monkeypatch.setattr(runner, "helpers_now", lambda: 2)
-    monkeypatch.setattr(plans, "_plans", OrderedDict())
+    monkeypatch.setattr(plans, "_plans", Recent())
     yield seen
 
 

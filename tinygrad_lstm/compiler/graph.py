@@ -13,7 +13,7 @@ import numpy as np
 
 from ..tensor import Array, Op
 
-__all__ = ["Graph", "Instruction", "Spec", "fingerprint", "users"]
+__all__ = ["Graph", "Instruction", "Spec", "fingerprint", "frozen", "users"]
 
 
 class Spec(NamedTuple):
@@ -169,16 +169,19 @@ def in_order(graph: Graph) -> Graph:
 
 def fingerprint(graph: Graph) -> tuple[Any, ...]:
     """Everything that a plan depends on, as something to look up by."""
-    instructions = tuple((i.op, i.inputs, _frozen(i.attrs), i.out) for i in graph.instructions)
+    instructions = tuple(
+        [(i.op, i.inputs, frozen(i.attrs) if i.attrs else None, i.out) for i in graph.instructions]
+    )
     constants = tuple((k, a.dtype.str, a.tobytes()) for k, a in graph.constants.items())
     return graph.inputs, graph.outputs, instructions, graph.specs, constants
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
+    """Attributes as something to look up by: equal if what they hold is."""
     if isinstance(value, dict):
-        return tuple((k, _frozen(v)) for k, v in value.items())
+        return tuple((k, frozen(v)) for k, v in value.items())
     if isinstance(value, tuple | list):
-        return tuple(_frozen(v) for v in value)
+        return tuple(frozen(v) for v in value)
     if isinstance(value, slice):
         return ("slice", value.start, value.stop, value.step)
     if isinstance(value, np.ndarray):

@@ -5,19 +5,16 @@ Weights are no part of that, only their shapes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import replace
-from threading import Lock
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .graph import Graph
+from .recent import Recent
 
 if TYPE_CHECKING:  # the passes are loaded when there is something to compile
     from .plan import Plan
 
-__all__ = ["Key", "kept_plan", "new_plan"]
-
-_MOST = 128
+__all__ = ["Key", "plan_for"]
 
 
 class Key(NamedTuple):
@@ -32,27 +29,15 @@ class Key(NamedTuple):
     rows: bool
 
 
-_plans: OrderedDict[Key, Plan] = OrderedDict()
-_lock = Lock()
+_plans: Recent[Key, Plan] = Recent()
 
 
-def kept_plan(key: Key) -> Plan | None:
-    """The plan made before for a step that recorded the same."""
-    with _lock:
-        plan = _plans.get(key)
-        if plan is not None:
-            _plans.move_to_end(key)
-        return plan
+def plan_for(key: Key, graph: Graph, check: Callable[[], None]) -> Plan:
+    """The plan made before for a step that recorded the same; or a new one, after the check."""
+    plan = _plans.find(key)
+    if plan is None:
+        check()
+        from .plan import planned
 
-
-def new_plan(key: Key, graph: Graph) -> Plan:
-    """Make a plan, and keep it; the one that was asked for longest ago goes if there are many."""
-    constants = {k: a.copy() for k, a in graph.constants.items()}  # the plan outlives the call
-    from .plan import planned
-
-    plan = planned(replace(graph, constants=constants), *key[1:])
-    with _lock:
-        _plans[key] = plan
-        while len(_plans) > _MOST:
-            _plans.popitem(last=False)
+        plan = _plans.keep(key, planned(graph, *key[1:]))
     return plan

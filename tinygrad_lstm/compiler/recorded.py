@@ -9,7 +9,7 @@ from ..context import CONTEXT
 from ..tensor import Tensor, record_results
 from .graph import Graph, fingerprint
 from .op import PART, SCAN
-from .plans import Key, kept_plan, new_plan
+from .plans import Key, plan_for
 from .probe import Probe
 from .step import FlatStep, Traced, check_repeatable, drawn, trace_step
 
@@ -88,19 +88,19 @@ def prepared(
     rows: whether the last states are wanted as (1, ...).
     """
     traced = trace_step(step, states, inputs)
-    graph, carries = traced.graph, len(states)
+    graph, mark, carries = traced.graph, traced.mark, len(states)
     series = [*inputs, *drawn(traced.draws, count)]
     if probe is not None:
         graph, taps = probe.insert(graph, carries, len(series))
+        mark = fingerprint(graph)
         series += taps
     tensors = (*states, *series, *traced.captured)
     recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
-    key = Key(fingerprint(graph), carries, len(series), count, needing, backend, rows)
-    plan = kept_plan(key)
-    if plan is None:
-        check_repeatable(traced, trace_step(step, states, inputs))
-        plan = new_plan(key, graph)
+    key = Key(mark, carries, len(series), count, needing, backend, rows)
+    plan = plan_for(
+        key, graph, lambda: check_repeatable(traced, trace_step(step, states, inputs))
+    )
     return Prepared(tensors, graph, plan, len(series), traced)
 
 

@@ -19,7 +19,8 @@ from ..sweep import toposort
 from ..tensor import Array, Node, Op, Tensor, next_number, record
 from ..wording import describe, describe_call, describe_place
 from .graph import Graph, fingerprint
-from .trace import graph_of, recorded_since
+from .recent import Recent
+from .trace import outline_of, recorded_since
 
 __all__ = ["FlatStep", "Traced", "check_repeatable", "drawn", "trace_step"]
 
@@ -31,6 +32,7 @@ class Traced(NamedTuple):
     """A step recorded once."""
 
     graph: Graph  # inputs: carries, xs, what is drawn per step, captured
+    mark: Any  # the graph's fingerprint
     captured: list[Tensor]
     draws: list[Callable[[], Array]]  # how to draw
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
@@ -50,13 +52,22 @@ def trace_step(
     with fresh_context(tracer), one_blas_thread:
         new, ys = step(before, x_t)
     ends = [*new, *ys]
-    graph, captured = graph_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
-    return Traced(graph, captured, tracer.draws, ends, since)
+    outline = outline_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
+    key = outline.key()
+    known = _graphs.find(key)
+    if known is None:
+        graph = outline.graph()
+        known = _graphs.keep(key, (graph, fingerprint(graph)))
+    return Traced(*known, outline.tensors(), tracer.draws, ends, since)
+
+
+_graphs: Recent[Any, tuple[Graph, Any]] = Recent()
+"""Graphs of steps, with their fingerprints: a step that is traced again most often is known."""
 
 
 def check_repeatable(once: Traced, again: Traced) -> None:
     """Raise GraphError if the step, called a second time, did something else."""
-    if fingerprint(once.graph) != fingerprint(again.graph):
+    if once.mark != again.mark:
         raise GraphError(
             "scan: step records other ops or numbers when it is called again: "
             f"{_difference(once, again)}. {_WHY_REPEATABLE}"

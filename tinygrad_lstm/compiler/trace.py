@@ -6,15 +6,119 @@ reads that it did not make.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..sweep import Key, key_of
+from ..sweep import Key
 from ..tensor import Array, Node, Tensor, record
-from .graph import Graph, Instruction, Spec
+from .graph import Graph, Instruction, Spec, frozen
 
-__all__ = ["example", "graph_of", "recorded_since", "replay"]
+__all__ = ["Outline", "example", "graph_of", "outline_of", "recorded_since", "replay"]
+
+
+class Outline(NamedTuple):
+    """What was recorded, its values numbered, and not yet put down as a graph.
+
+    For a step that is called again there most often is one that says the same: see `key`.
+    leaves: the values that no op of it made, by number; the first ones are the inputs. reads, outs:
+    what each node reads and makes. constants: leaves that are numbers, and stay what they are now;
+    captured: the others.
+    """
+
+    inputs: tuple[int, ...]
+    nodes: list[Node]
+    reads: list[tuple[int, ...]]
+    outs: list[int]
+    outputs: list[int]
+    leaves: dict[int, Tensor]
+    constants: dict[int, Array]
+    captured: list[int]
+
+    def graph(self) -> Graph:
+        """All of it as a graph."""
+        leaves = self.leaves.items()
+        named = {number: t.name for number, t in leaves}
+        arrays = {number: t._data for number, t in leaves}
+        for node, out in zip(self.nodes, self.outs, strict=True):
+            named[out], arrays[out] = node.name, node.value
+        whole = zip(self.nodes, self.reads, self.outs, strict=True)
+        return Graph(
+            inputs=(*self.inputs, *self.captured),
+            outputs=tuple(self.outputs),
+            instructions=tuple(Instruction(n.op, read, n.attrs, out) for n, read, out in whole),
+            specs=tuple(Spec(arrays[k].shape, arrays[k].dtype) for k in range(len(arrays))),
+            constants={number: array.copy() for number, array in self.constants.items()},
+            names={number: name for number, name in named.items() if name is not None},
+        )
+
+    def key(self) -> Any:
+        """All that its graph says, as something to look up by."""
+        leaves: list[Any] = []  # filled by loops: this is the hot path of scan
+        for number, t in self.leaves.items():
+            data = t._data
+            constant = data.tobytes() if number in self.constants else None
+            leaves.append((number, data.shape, data.dtype, t.name, constant))
+        ops: list[Any] = []
+        for node in self.nodes:
+            attrs = node.attrs
+            ops.append((node.op, frozen(attrs) if attrs else None, node.name))
+        return self.inputs, tuple(self.outputs), tuple(self.reads), tuple(ops), tuple(leaves)
+
+    def tensors(self) -> list[Tensor]:
+        """What is captured."""
+        return [self.leaves[k] for k in self.captured]
+
+
+def outline_of(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    since: int,
+    stand_ins: Collection[Key] = (),
+) -> Outline:
+    """What was recorded from `inputs` to `outputs`, and the other tensors it reads.
+
+    since: ops recorded before this number are not part of it; their results are captured, and
+    become inputs after the given ones. Anonymous numbers are constants, but for `stand_ins`, whose
+    own values mean nothing.
+    """
+    numbers: dict[Key, int] = {}
+    leaves: dict[int, Tensor] = {}
+
+    def outside(t: Tensor) -> int:
+        number = numbers[t.node or t] = len(numbers)
+        leaves[number] = t
+        return number
+
+    def number_of(t: Tensor) -> int:
+        number = numbers.get(t.node or t)
+        return outside(t) if number is None else number
+
+    given = tuple([number_of(t) for t in inputs])
+    first = len(leaves)
+    nodes = recorded_since(outputs, since)
+    reads: list[tuple[int, ...]] = []
+    outs: list[int] = []
+    for node in nodes:  # each after what it reads
+        read: list[int] = []
+        for t in node.inputs:
+            number = numbers.get(t.node or t)
+            read.append(outside(t) if number is None else number)
+        reads.append(tuple(read))
+        outs.append(len(numbers))
+        numbers[node] = outs[-1]
+    ends = [number_of(t) for t in outputs]
+    constants: dict[int, Array] = {}
+    captured: list[int] = []
+    for number, t in [*leaves.items()][first:]:
+        anonymous = t.node is None and t._name is None and not t._requires_grad
+        if anonymous and t._data.ndim == 0 and t not in stand_ins:
+            constants[number] = t._data
+        else:
+            captured.append(number)
+    return Outline(given, nodes, reads, outs, ends, leaves, constants, captured)
 
 
 def graph_of(
@@ -23,72 +127,25 @@ def graph_of(
     since: int,
     stand_ins: Collection[Key] = (),
 ) -> tuple[Graph, list[Tensor]]:
-    """The graph from `inputs` to `outputs`, and the other tensors it reads.
-
-    since: ops recorded before this number are not part of it; their results are captured, and
-    become inputs after the given ones. Anonymous numbers are constants, but for `stand_ins`, whose
-    own values mean nothing.
-    """
-    numbers: dict[Key, int] = {}
-    specs: list[Spec] = []
-    names: dict[int, str] = {}
-    constants: dict[int, Array] = {}
-    captured: list[Tensor] = []
-
-    def number(t: Tensor) -> int:
-        key = key_of(t)
-        if key not in numbers:
-            numbers[key] = len(specs)
-            specs.append(Spec(t.shape, t.dtype))
-            if t.name is not None:
-                names[numbers[key]] = t.name
-        return numbers[key]
-
-    def outside(t: Tensor) -> None:
-        key = key_of(t)
-        if key in numbers:
-            return
-        is_number = t.node is None and not t.requires_grad and t.ndim == 0 and t.name is None
-        if is_number and key not in stand_ins:
-            constants[number(t)] = t._data
-        else:
-            captured.append(t)
-            number(t)
-
-    given = [number(t) for t in inputs]
-    nodes = recorded_since(outputs, since)
-    made = set(nodes)
-    instructions: list[Instruction] = []
-    for node in nodes:
-        for t in node.inputs:
-            if t.node not in made:
-                outside(t)
-        read = tuple(numbers[key_of(t)] for t in node.inputs)
-        instructions.append(Instruction(node.op, read, node.attrs, number(node.output())))
-    for t in outputs:  # one that no op of the step made
-        if t.node not in made:
-            outside(t)
-    graph = Graph(
-        inputs=(*given, *(numbers[key_of(t)] for t in captured)),
-        outputs=tuple(numbers[key_of(t)] for t in outputs),
-        instructions=tuple(instructions),
-        specs=tuple(specs),
-        constants=constants,
-        names=names,
-    )
-    return graph, captured
+    """The graph of what was recorded, and the tensors captured: see `outline_of`."""
+    outline = outline_of(outputs, inputs, since, stand_ins)
+    return outline.graph(), outline.tensors()
 
 
 def recorded_since(outputs: Sequence[Tensor], since: int) -> list[Node]:
     """The nodes numbered `since` or later that the outputs were computed from, in order."""
     seen: set[Node] = set()
-    stack = [t.node for t in outputs]
+    stack: list[Sequence[Tensor]] = [outputs]
     while stack:
-        node = stack.pop()
-        if node is not None and node.seq >= since and node not in seen:
-            seen.add(node)
-            stack.extend(t.node for t in node.inputs)
-    return sorted(seen, key=lambda node: node.seq)
+        for t in stack.pop():
+            node = t.node
+            if node is not None and node.seq >= since and node not in seen:
+                seen.add(node)
+                stack.append(node.inputs)
+    return sorted(seen, key=_seq)
+
+
+_seq = operator.attrgetter("seq")
 
 
 def replay(
