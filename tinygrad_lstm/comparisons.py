@@ -1,12 +1,15 @@
 """Comparisons, and what combines their results: recorded ops that give tensors of booleans.
 
 No gradient passes them. They are there to choose by, with `where`, to multiply by, or to be asked
-for: `if (x > 0).all():`.
+for: `if (x > 0).all():`. Integers are compared exactly; beside floating-point tensors they are
+taken for numbers of their dtype, as in sums. Like other results they hold on to what they were
+computed from: what is counted over many training steps belongs in `no_grad()`, or into `.item()`.
 """
 
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +19,7 @@ import numpy as np
 from .functions import add, mul
 from .operands import as_tensor, is_operand, pair
 from .ops import OPS
-from .tensor import Tensor, TensorLike, record
+from .tensor import Tensor, TensorLike, constant, record
 from .wording import describe
 
 __all__ = ["are_flags", "compare"]
@@ -25,27 +28,56 @@ __all__ = ["are_flags", "compare"]
 def compare(test: Callable[..., Any], *given: Any) -> Any:
     """What a test, a ufunc or an operator that gives booleans, says of tensors, arrays, numbers.
 
-    A tensor; of what no tensor can hold, such as None, an array.
+    A tensor; of what no tensor can hold, such as None or text, an array.
     """
     recorded = _RECORDED.get(test)
-    if recorded is not None and builtins.all(map(is_operand, given)):
+    if recorded is not None and builtins.all(map(_fits_a_tensor, given)):
         return recorded(*given)
     return test(*[x.numpy() if isinstance(x, Tensor) else x for x in given])
 
 
+def _fits_a_tensor(x: object) -> bool:
+    if isinstance(x, list | tuple | np.ndarray | np.generic):
+        return np.asarray(x).dtype.kind in "fiub"
+    return is_operand(x)
+
+
 def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
     op = OPS[name]
-    return lambda a, b: record(op, pair(_in_range(a, b), _in_range(b, a)))
+
+    def compared(a: Any, b: Any) -> Tensor:
+        one = a if isinstance(a, Tensor) else _operand(a, b)
+        other = b if isinstance(b, Tensor) else _operand(b, a)
+        whole = _is_whole(one) and _is_whole(other)  # NumPy compares these exactly as they are
+        return record(op, (one, other) if whole else pair(one, other))
+
+    return compared
 
 
-def _in_range(number: Any, other: Any) -> Any:
-    """A floating-point number for an integer that is beyond the range of other integers."""
-    if type(number) is int and isinstance(other, Tensor) and other.dtype.kind in "iub":
-        limits = np.iinfo(other.dtype if other.dtype.kind != "b" else np.int64)
-        if not limits.min <= number <= limits.max:
-            return float(number)
-    return number
+def _operand(x: Any, other: Tensor) -> Tensor:
+    """What `other` is compared with, a number, list or array, as a tensor of the same value."""
+    if not _is_whole(other):
+        return constant(_finite_or_infinite(x), other)
+    if isinstance(x, float) and x.is_integer():
+        x = int(x)
+    if type(x) is int and not _SMALLEST <= x <= _LARGEST:
+        x = math.inf if x > 0 else -math.inf
+    return Tensor(np.asarray(x))
 
+
+def _finite_or_infinite(x: Any) -> Any:
+    """An integer that is too large for a float as one that is larger than all."""
+    try:
+        return float(x) if type(x) is int else x
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
+
+
+def _is_whole(x: Tensor) -> bool:
+    return x._data.dtype.kind != "f"
+
+
+_SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.uint64).max
 
 _greater, _greater_equal = _comparison("greater"), _comparison("greater_equal")
 _equal, _not_equal = _comparison("equal"), _comparison("not_equal")

@@ -2,7 +2,8 @@
 
 `np.exp(t)`, `np.sum(t, axis=0)`, `array + t` and `array > t` give Tensors. Tests of single values,
 such as `np.isnan(t)`, give plain arrays. Any other function of NumPy sees the values as an array; a
-ufunc without an op here is an error, for its result would look differentiable.
+ufunc without an op here is an error unless all are integers or booleans, for its result would look
+differentiable.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def call_ufunc(
     ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """`Tensor.__array_ufunc__`. Raises DTypeError for a ufunc that has no op here."""
+    if isinstance(mask := kwargs.get("where"), Tensor):
+        return getattr(ufunc, method)(*inputs, **{**kwargs, "where": mask.numpy()})
     recorded = UFUNCS.get(ufunc)
     outputs = kwargs.get("out", ())
     if any(isinstance(out, Tensor) for out in outputs):
@@ -87,9 +90,9 @@ def call_ufunc(
             return recorded(*inputs)
         if not kwargs and (ufunc in TESTS or (ufunc in _BITWISE and are_flags(*inputs))):
             return compare(ufunc, *inputs)
-        if outputs or ufunc in TESTS:
-            arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
-            return ufunc(*arrays, **kwargs)
+    if (method == "__call__" and (outputs or ufunc in TESTS)) or _are_whole(inputs):
+        arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
     form = "" if method == "__call__" else f".{method}"
     options = f" with {', '.join(kwargs)}" if recorded is not None and kwargs else ""
     raise DTypeError(
@@ -98,10 +101,16 @@ def call_ufunc(
     )
 
 
+def _are_whole(inputs: tuple[Any, ...]) -> bool:
+    return all(x.dtype.kind in "iub" for x in inputs if isinstance(x, Tensor))
+
+
 def call_function(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """`Tensor.__array_function__`. Raises TypeError for options that our function has not."""
+    if isinstance(mask := kwargs.get("where"), Tensor):
+        return function(*args, **{**kwargs, "where": mask.numpy()})
     recorded = FUNCTIONS.get(function)
     if recorded is not None and not (recorded is F.where and len(args) == 1):
         return recorded(*args, **kwargs)

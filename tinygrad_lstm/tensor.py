@@ -366,13 +366,14 @@ class Tensor:
         return call_function(function, args, kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if self.node is not None:
+        if self.node is not None and self._requires_grad:
             raise GraphError(
-                f"deepcopy: {describe(self)} was computed by {self.node.op.name}; only a leaf can "
-                "be copied. Use .detach() for a leaf with the same values"
+                f"deepcopy: {describe(self)} was computed by {self.node.op.name}; only a leaf, or "
+                "what needs no gradient, can be copied. Use .detach() for a leaf with the same "
+                "values"
             )
         twin = type(self).__new__(type(self))
-        twin._data, twin._name, twin.node, twin._changed = self._data.copy(), self._name, None, 0
+        twin._data, twin._name, twin.node, twin._changed = self.data.copy(), self.name, None, 0
         twin._requires_grad = self._requires_grad
         twin._grad = None if self._grad is None else self._grad.detach().__deepcopy__(memo)
         return twin

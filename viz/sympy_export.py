@@ -40,7 +40,8 @@ def to_sympy(tensor: Tensor, *, evaluate: bool = True) -> Any:
     W the symbols W_0_0, W_0_1, ...; a leaf without a name is the numbers it holds, or x0, x1, ...
     in the order of use if it requires a gradient. A number is taken for the simplest fraction that
     its dtype cannot tell from it: 0.1 is 1/10. Integers, booleans and dropout masks are constants,
-    casts between floats are left out, and nothing is rounded.
+    casts between floats are left out, and nothing is rounded. Comparisons are relations, what
+    combines them is And, Or and Not, and a truth value that is added or multiplied is 1 or 0.
     evaluate: let SymPy collect terms and work out what it can, as it does by itself; with False
     every op stays as recorded, which for deep graphs takes far less time.
     Raises TypeError for what is no tensor; ShapeError for more than one element, or a tensor of
@@ -79,6 +80,7 @@ class _Exporter:
         self._sympy = sympy
         self._evaluate = evaluate
         self._functions = {**_elementwise(sympy), **_reductions(sympy)}
+        self._of_flags = _of_flags(sympy)
         self._owners: dict[str, Tensor] = {}
         names = {t.name for t in leaves}
         unused = (name for k in count() if (name := f"x{k}") not in names)
@@ -112,13 +114,20 @@ class _Exporter:
     def _result(self, node: Node) -> Any:
         name, attrs = node.op.name, node.attrs
         inputs = [self.of(t) for t in node.inputs]
+        flags = [t.dtype.kind == "b" for t in node.inputs]
+        if all(flags) and name in self._of_flags and node.value.dtype.kind == "b":
+            return self._of_flags[name](*inputs, **attrs)
+        if any(flags) and (node.value.dtype.kind != "b" or not all(flags)):
+            numbers = range(1 if name == "where" else 0, len(inputs))
+            for k in numbers:
+                inputs[k] = _each(self._as_number, [inputs[k]])
         if name in _INDEXED:
             inputs[1] = node.inputs[1].data
         if name in _MOVES or name in _INDEXED:
             moved = node.op.forward(*inputs, **attrs)
             return _each(self._sympy.sympify, [moved])  # NumPy's own zeros are no expressions
-        if name == "astype" and attrs["dtype"].kind == "f":
-            return _each(self._as_number, inputs)
+        if name == "astype" and (attrs["dtype"].kind == "f" or node.inputs[0].dtype.kind in "iub"):
+            return inputs[0]
         if name not in self._functions:
             raise GraphError(f"to_sympy: no expression for {name}{_where(node)}")
         function = self._functions[name]
@@ -211,6 +220,27 @@ def _elementwise(sp: Any) -> Mapping[str, Callable[..., Any]]:
         "not_equal": sp.Ne,
         "where": lambda c, a, b: sp.Piecewise((a, c), (b, True)),
         "dropout": lambda a, mask: a * mask,
+    }
+
+
+def _of_flags(sp: Any) -> Mapping[str, Callable[..., Any]]:
+    """What ops say of truth values, from arrays of expressions to arrays of expressions."""
+
+    def each(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *inputs: _each(function, inputs)
+
+    return {
+        "add": each(sp.Or),
+        "mul": each(sp.And),
+        "maximum": each(sp.Or),
+        "minimum": each(sp.And),
+        "equal": each(sp.Equivalent),
+        "not_equal": each(sp.Xor),
+        "greater": each(lambda a, b: sp.And(a, sp.Not(b))),
+        "greater_equal": each(lambda a, b: sp.Or(a, sp.Not(b))),
+        "where": each(lambda c, a, b: sp.ITE(c, a, b)),
+        "max": lambda a, axis, keepdims: _extreme(sp.Or, a, axis),
+        "min": lambda a, axis, keepdims: _extreme(sp.And, a, axis),
     }
 
 

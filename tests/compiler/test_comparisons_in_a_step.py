@@ -130,3 +130,24 @@ def test_ends_of_sequences_and_a_comparison(backend):
     assert_same(
         step, leaf(0, B, H), leaf(1, T, B, H), lengths=[0, 2, 4], reverse=True, backend=backend
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("whole", ["?", "u1", "i4", "i8"])
+def test_integers_are_compared_without_leaving_the_native_loop(backend, whole, dtype):
+    w = leaf(2, H, dtype=dtype)
+    rng = np.random.default_rng(3)
+    counts = tg.tensor(rng.integers(0, 2, (T, B, H)).astype(whole))
+    limit = tg.tensor(rng.integers(0, 2, H))
+
+    def step(h: Tensor, xs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        x, k = xs
+        h = tg.where(k > 0.5, h * w, x)
+        h = tg.where((k > 0.5) & (h > 0), tg.tanh(h), h + x)
+        h = tg.where((k == limit) | (k < 10**30) & (k != 1), h, h * 0.5)
+        return h + (k >= h), h
+
+    carry, x = leaf(0, B, H, dtype=dtype), leaf(1, T, B, H, dtype=dtype)
+    assert_same(step, carry, (x, counts), [w], backend=backend)
+    plan = tg.scan.explain(step, carry, (x, counts), backend=backend)
+    assert plan.backend == backend

@@ -1,6 +1,7 @@
 """A Tensor as Python and NumPy see it."""
 
 import copy
+import math
 import operator
 from typing import Any
 
@@ -143,6 +144,39 @@ def test_a_number_beyond_an_integers_range_is_compared(dtype):
         assert (a != beyond).all() and not (a == beyond).any()
 
 
+WHOLE = ("u1", "i4", "i8", "u8", "?")
+NUMBERS = (0, 1, -1, 255, True, 2**24 + 1, 2**53 + 1, 2**63, 2**64, -(2**63), -(2**64), 10**400)
+FRACTIONS = (0.5, -0.5, 2.0**24, 2.0**24 + 0.5, 2.0**63, 2.0**64, 1e300, math.inf, math.nan)
+
+
+@pytest.mark.parametrize("test", [operator.eq, operator.ne, operator.lt, operator.ge])
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_integers_are_compared_exactly(test, dtype):
+    values = [0, 1] if dtype == "?" else [0, 1, *(v - np.iinfo(dtype).min for v in (2, 77))]
+    values += [] if dtype == "?" else [np.iinfo(dtype).max - k for k in (0, 1)]
+    a = np.array(values, "u8").astype(dtype)
+    values = a.tolist()
+    t = tg.tensor(a)
+    for number in (*NUMBERS, *FRACTIONS):
+        assert test(t, number).tolist() == [test(v, number) for v in values], number
+        assert test(number, t).tolist() == [test(number, v) for v in values], number
+    for other in ("i8", "u8"):
+        large = np.array([np.iinfo(other).max - k for k in range(len(values))], other)
+        for b in (large, tg.tensor(large), large.tolist()):
+            expected = [test(v, w) for v, w in zip(values, large.tolist(), strict=True)]
+            assert test(t, b).tolist() == expected
+
+
+def test_what_no_tensor_holds_is_compared_by_numpy():
+    t, k = tg.tensor([1.0, 2.0]), tg.tensor(np.array([1, 2]))
+    for other in (["a", "b"], np.array(["a", "b"]), np.array([None, "x"])):
+        assert (t == other).tolist() == [False, False] and (t != other).tolist() == [True, True]
+    assert (t == np.array([1 + 1j, 2])).tolist() == [False, True]
+    assert (k == [2**70, 2]).tolist() == [False, True]
+    assert (tg.tensor([1.0, 1e30]) < 2**70).tolist() == [True, False]
+    assert (t < 10**400).all() and not (t < -(10**400)).any()
+
+
 def test_tensors_are_hashed_by_identity():
     a, b = tg.tensor([1.0]), tg.tensor([1.0])
     assert len({a, b}) == 2 and {a: 1}[a] == 1 and a in [b, a]
@@ -237,7 +271,7 @@ def test_unsupported_operands_are_type_errors():
                     f(*pair)
 
 
-def test_a_leaf_can_be_deeply_copied_and_a_result_cannot():
+def test_what_no_gradient_passes_can_be_deeply_copied_and_other_results_cannot():
     p = Parameter([1.0, 2.0], name="w")
     (p * p).sum().backward()
     twin = copy.deepcopy(p)
@@ -247,6 +281,10 @@ def test_a_leaf_can_be_deeply_copied_and_a_result_cannot():
     assert twin.grad is not None and p.grad is not None and twin.grad.data is not p.grad.data
     with pytest.raises(GraphError, match=r"deepcopy: y .*detach"):
         copy.deepcopy((p * 2).named("y"))
+    mask = (p > 0.5).named("mask")
+    for same in (copy.deepcopy(mask), copy.deepcopy({"kept": mask})["kept"]):
+        assert same.node is None and same.tolist() == mask.tolist() and same.name == "mask"
+        assert same.data is not mask.data
 
 
 # -- NumPy ----------------------------------------------------------------------------------------
@@ -338,6 +376,18 @@ def test_an_array_can_be_changed_in_place_by_a_tensor():
     a = np.ones(2, np.float32)
     a -= 0.5 * tg.tensor([1.0, 2.0])
     assert type(a) is np.ndarray and a.tolist() == [0.5, 0.0]
+
+
+def test_a_tensor_says_where_numpy_works():
+    a, mask = np.array([1.0, 2.0, 4.0]), tg.tensor([1.0, -1.0, 1.0]) > 0
+    assert np.log2(a, where=mask, out=np.zeros(3)).tolist() == [0.0, 0.0, 2.0]
+    assert a.sum(where=mask) == np.add.reduce(a, where=mask) == np.sum(a, where=mask) == 5.0
+    assert np.mean(a, where=mask) == a.mean(where=mask) == 2.5
+    assert np.greater(tg.tensor(a), 3, where=mask, out=np.zeros(3, bool)).tolist() == [0, 0, 1]
+    with pytest.raises(DTypeError, match="exp with where: no recorded op"):
+        np.exp(tg.tensor(a), where=mask)
+    with pytest.raises(TypeError, match="where"):
+        np.sum(tg.tensor(a), where=mask)
 
 
 def test_a_ufunc_without_an_op_is_refused_and_nothing_writes_into_a_tensor():

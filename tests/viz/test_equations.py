@@ -71,6 +71,13 @@ def test_a_gru_cell_and_an_rnn_cell_read_as_in_the_textbook() -> None:
     assert line.startswith(r"h_t = \tanh(") and "h_{t-1}" in line
 
 
+def test_a_relation_of_relations_has_parentheses() -> None:
+    x, h = leaf(1.0, "x"), leaf(0.5, "h")
+    assert of((h > 0) != (x > 0)) == r"[(h > 0) \neq (x > 0)]"
+    assert of(~(h >= x)) == r"[(h \geq x) = \mathrm{false}]"
+    assert of((h > 0) & (x > h)) == r"(h > 0) \cdot (x > h)"
+
+
 def test_peepholes_and_projections_have_the_names_of_the_pictures() -> None:
     cell, x = cell_and_input(peephole=True)
     assert equations(cell(x)[1]).lines[0] == (

@@ -204,6 +204,28 @@ def test_a_deep_chain_needs_no_recursion() -> None:
     assert expression == X
 
 
+def test_truth_values_are_combined_chosen_by_and_counted() -> None:
+    x, y = leaf(0.5, "x"), leaf(-0.25, "y")
+    positive, above = x > 0, y > x
+    one = sympy.Piecewise((1, X > 0), (0, True))
+    assert to_sympy(positive & above) == sympy.And(X > 0, Y > X)
+    assert to_sympy(positive | above) == sympy.Or(X > 0, Y > X)
+    assert to_sympy(~positive) == (X <= 0)
+    assert to_sympy(positive ^ above) == sympy.Xor(X > 0, Y > X)
+    assert to_sympy(positive == above) == sympy.Equivalent(X > 0, Y > X)
+    assert to_sympy(positive > above) == sympy.And(X > 0, Y <= X)
+    assert to_sympy(positive * x) == one * X and to_sympy(positive + 1) == one + 1
+    assert to_sympy(tg.where(positive & above, x, y)) == sympy.Piecewise(
+        (X, sympy.And(X > 0, Y > X)), (Y, True)
+    )
+    both = tg.stack([positive, above])
+    assert to_sympy(both.sum()) == one + sympy.Piecewise((1, Y > X), (0, True))
+    assert to_sympy(both.max()) == sympy.Or(X > 0, Y > X)
+    assert to_sympy(both.min()) == sympy.And(X > 0, Y > X)
+    leaves = [x, y]
+    assert value(to_sympy((both.mean() + positive) * x), leaves) == pytest.approx(0.75)
+
+
 def test_where_sympy_recurses_too_deeply_it_gets_the_unevaluated_form() -> None:
     y = leaf(0.5, "x")
     for _ in range(400):

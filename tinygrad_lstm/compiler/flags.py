@@ -23,7 +23,8 @@ def flags_as_numbers(
     """
     made = loop.producers()
     flags = [v for v in reads if v in made and loop.spec(v).dtype.kind == "b"]
-    floats = {spec.dtype for spec in loop.specs if spec.dtype.kind == "f"}
+    dtypes = {loop.spec(v).dtype for v in (*loop.inputs, *made)}
+    floats = {dtype for dtype in dtypes if dtype.kind == "f"}
     if not flags or len(floats) != 1:
         return loop, backward, tuple(reads)
     (dtype,) = floats

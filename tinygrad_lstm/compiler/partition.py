@@ -7,9 +7,11 @@ axis, wherever the op has such a form. The carried ones are the loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..ops import OPS
 from .graph import Graph, Instruction, Spec
@@ -35,12 +37,13 @@ def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool =
     """Split a step's graph; `carries` and `xs` say how many of its inputs are which.
 
     over_time: take what depends on x_t alone out of the loop; if not, only what a loop over
-    floating-point numbers can't do, such as looking up an embedding.
+    numbers of the carry's dtype can't do, such as looking up an embedding.
     """
     carry_inputs, x_inputs = graph.inputs[:carries], graph.inputs[carries : carries + xs]
     carried = graph.depending_on(carry_inputs)
     timed = graph.depending_on(x_inputs) - carried
     ahead: set[int] = {*graph.inputs[carries:], *graph.constants}
+    floats = {graph.spec(v).dtype for v in carry_inputs if graph.spec(v).dtype.kind == "f"}
     specs = list(graph.specs)
     for x in x_inputs:
         specs[x] = _with_time(specs[x], steps)
@@ -54,7 +57,7 @@ def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool =
             ahead.add(i.out)
         else:
             attrs = for_all_steps(i, graph, timed, steps)
-            if attrs is None or not (over_time or _reads_integers(i, graph)):
+            if attrs is None or not (over_time or _has_others(i, graph, floats)):
                 loop.append(i)
             else:
                 before.append(i._replace(attrs=attrs))
@@ -111,8 +114,10 @@ def _transposed_inside(parts: Parts) -> Parts:
     )
 
 
-def _reads_integers(i: Instruction, graph: Graph) -> bool:
-    return any(graph.spec(v).dtype.kind in "iu" for v in i.inputs)
+def _has_others(i: Instruction, graph: Graph, floats: Collection[np.dtype[Any]]) -> bool:
+    """Whether the op reads or makes integers, or numbers of another dtype than the carry's."""
+    dtypes = {graph.spec(v).dtype for v in (*i.inputs, i.out)}
+    return any(d.kind in "iu" or (d.kind == "f" and floats and d not in floats) for d in dtypes)
 
 
 def _with_time(spec: Spec, steps: int) -> Spec:

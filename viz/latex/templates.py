@@ -24,6 +24,7 @@ ATOM = 9
 """The precedence of what never needs parentheses between operators."""
 
 _NEVER = 99
+_RELATION = 0
 _CALL = re.compile(
     r"(?:0|(?:\\operatorname\{[^{}]*\}|\\[A-Za-z]+)(?:_\{.*?\})?)?[(\[|].*[)\]|]"
 )
@@ -146,6 +147,8 @@ class Template:
             return False
         if slot.before_script:
             return not operand.closed or operand.precedence < ATOM
+        if operand.precedence == self.precedence == _RELATION:
+            return True  # a < b < c would say another thing
         if slot.first:
             return operand.precedence < self.precedence or operand.reach <= self.precedence
         if not slot.last:
