@@ -1,14 +1,15 @@
-"""Booleans that the way back reads are kept as numbers."""
+"""Booleans that a loop carries, keeps or hands out stand in it as numbers."""
 
 from __future__ import annotations
 
 import numpy as np
+from both_ways import assert_same
 from graphs import STEPWISE, B, T, parameter, run, traced
 from user_cells import H
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
-from tinygrad_lstm.compiler.flags import flags_as_numbers
+from tinygrad_lstm.compiler.flags import flags_as_numbers, without_flags
 from tinygrad_lstm.compiler.graph import Graph
 from tinygrad_lstm.compiler.plan import Plan
 from tinygrad_lstm.compiler.trace import graph_of
@@ -71,3 +72,38 @@ def test_a_loop_over_floats_keeps_no_booleans():
     plan = Plan(graph, 1, 1, T, [True] * 3, STEPWISE)
     kept = plan.forward.specs(plan.forward.stacks)
     assert {dtype for _, dtype in kept} == {np.dtype(np.float64)}
+
+
+def test_a_step_carries_and_gives_booleans(backend):
+    w = parameter(0, H, H)
+
+    def step(carry: tuple[Tensor, Tensor, Tensor], x: Tensor) -> tuple[object, dict[str, Tensor]]:
+        h, done, odd = carry
+        h = tg.where(done, h, tg.tanh(h @ w + x)) + done * h * 0.1
+        done = done | (h > 0.9)
+        odd = odd ^ (h.sum(-1, keepdims=True) > 0)
+        return (h, done, odd), {"y": h * odd, "up": h > 0, "done": done, "not done": ~done}
+
+    rng = np.random.default_rng(1)
+    h, x = (tg.tensor(rng.normal(size=shape), requires_grad=True) for shape in ((B, H), (T, B, H)))
+    carry = h, tg.tensor(rng.random((B, H)) > 0.7), tg.tensor(rng.random((B, 1)) > 0.5)
+    for options in ({}, {"lengths": [T, 2, 1]}, {"reverse": True}):
+        assert_same(step, carry, x, [w], backend=backend, **options)
+    assert tg.scan.explain(step, carry, x, backend=backend).backend == backend
+
+
+def test_a_graph_without_flags_says_the_same_in_numbers():
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        flag = x > h
+        return tg.where(flag, x, h), flag, flag
+
+    graph, (h, x) = traced(step, (B, H), (B, H))
+    plain = without_flags(graph, 1)
+    assert [plain.spec(v).dtype.kind for v in plain.outputs] == ["f", "f", "f"]
+    new, flag, again = run(plain, [h, x])
+    np.testing.assert_array_equal(flag, x > h)
+    np.testing.assert_array_equal(again, flag)
+    np.testing.assert_array_equal(new, np.maximum(x, h))
+    assert without_flags(plain, 1) is plain
+    alone, _ = traced(lambda a: ~(a > a), (B, H))
+    assert without_flags(alone, 1).spec(without_flags(alone, 1).outputs[0]).dtype.kind == "f"

@@ -1,17 +1,19 @@
-"""Booleans that the way back reads, kept as numbers: a native loop's arrays are of one dtype."""
+"""Booleans that a loop carries or keeps, as numbers: a native loop's arrays are of one dtype."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..ops import OPS
+from ..tensor import Array
 from .graph import Builder, Graph, Instruction, Spec
 
-__all__ = ["flags_as_numbers"]
+__all__ = ["flags_as_numbers", "run_on_flags", "without_flags"]
 
-_ASTYPE = OPS["astype"]
+_ASTYPE, _NOT_EQUAL = OPS["astype"], OPS["not_equal"]
 
 
 def flags_as_numbers(
@@ -48,3 +50,62 @@ def flags_as_numbers(
     back.instructions += backward.instructions
     way_back = back.finish(inputs=(*backward.inputs[:first], *inputs.values()))
     return ahead.finish(), way_back, tuple(inputs)
+
+
+# -- what goes into a step and comes out of it ----------------------------------------------------
+
+
+def without_flags(graph: Graph, carries: int) -> Graph:
+    """A step's graph whose carries and outputs are numbers where they were booleans."""
+    used = {v for i in graph.instructions for v in (*i.inputs, i.out)}
+    floats = {graph.spec(v).dtype for v in used if graph.spec(v).dtype.kind == "f"}
+    inputs, outputs = graph.inputs[:carries], dict.fromkeys(graph.outputs)
+    if len(floats) != 1 or not any(_is_flag(graph, v) for v in (*inputs, *outputs)):
+        return graph
+    (dtype,) = floats
+    builder, names = Builder(graph), dict(graph.names)
+    numbers: dict[int, int] = {}  # of the carries, which are told by them from zero
+    for v in inputs:
+        if _is_flag(graph, v):
+            numbers[v] = builder.value(Spec(graph.spec(v).shape, dtype))
+            zero = builder.value(Spec((), dtype))
+            builder.constants[zero] = np.zeros((), dtype)
+            builder.instructions.append(Instruction(_NOT_EQUAL, (numbers[v], zero), {}, v))
+    builder.instructions += graph.instructions
+    left: dict[int, int] = {}
+    for v in outputs:
+        if _is_flag(graph, v):
+            spec = Spec(graph.spec(v).shape, dtype)
+            left[v] = builder.add(_ASTYPE, [v], {"dtype": dtype}, spec)
+    for known in (numbers, left):
+        names.update((known[v], names[v]) for v in known if v in names)
+    return builder.finish(
+        inputs=tuple(numbers.get(v, v) for v in graph.inputs),
+        outputs=tuple(left.get(v, v) for v in graph.outputs),
+        names=names,
+    )
+
+
+Run = Callable[[Sequence[Array]], tuple[list[Array], Any]]
+
+
+def run_on_flags(run: Run, graph: Graph, plain: Graph, carries: int) -> Run:
+    """What runs `graph`, from what runs `plain`, which is the same without flags."""
+    pairs = list(zip(graph.inputs[:carries], plain.inputs, strict=False))
+    given = [(k, plain.spec(n).dtype) for k, (v, n) in enumerate(pairs) if _is_flag(graph, v)]
+    found = [k for k, v in enumerate(graph.outputs) if _is_flag(graph, v)]
+
+    def run_it(arrays: Sequence[Array]) -> tuple[list[Array], Any]:
+        arrays = [*arrays]
+        for k, dtype in given:
+            arrays[k] = arrays[k].astype(dtype)
+        outputs, saved = run(arrays)
+        for k in found:
+            outputs[k] = outputs[k] != 0
+        return outputs, saved
+
+    return run_it
+
+
+def _is_flag(graph: Graph, value: int) -> bool:
+    return graph.spec(value).dtype.kind == "b"

@@ -1,7 +1,8 @@
 """From a traced step to something that runs: all passes in order, forward and backward.
 
-merge products -> merge slices -> reassociate -> partition (once | all steps | loop)
--> differentiate loop and rest -> sums over time as one product -> a backend runs the loops
+products of einsums -> merge products -> merge slices -> reassociate
+-> partition (once | all steps | loop) -> differentiate loop and rest
+-> sums over time as one product -> a backend runs the loops
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 
 from ..ops import OPS
 from .backends import Backend, NotNative, backend_named, warn_of_numpy
+from .contract import products_of_einsums
 from .differentiate import Backward, differentiate
-from .flags import flags_as_numbers
+from .flags import flags_as_numbers, run_on_flags, without_flags
 from .graph import Graph, Instruction, Spec
 from .merge import merge_products, merge_slices
 from .partition import Parts, loop_outputs, partition
@@ -41,8 +43,12 @@ def planned(
     chosen = backend_named(backend)
     if not graph.outputs or not all(math.prod(spec.shape) for spec in graph.specs):
         chosen = backend_named("numpy")  # nothing to do, in any way
+    plain = graph if chosen.over_time else without_flags(graph, carries)
     try:
-        return Plan(graph, carries, xs, steps, needing, chosen, rows)
+        plan = Plan(plain, carries, xs, steps, needing, chosen, rows)
+        if plain is not graph:
+            plan.run = run_on_flags(plan.run, graph, plain, carries)
+        return plan
     except NotNative as error:
         warn_of_numpy("scan", error)
         plan = Plan(graph, carries, xs, steps, needing, backend_named("numpy"), rows)
@@ -80,7 +86,9 @@ class Plan:
         self.inputs, self.others = len(graph.inputs), len(graph.outputs) - 1
         traced = _own_outputs(graph, carries)
         varying = traced.depending_on(traced.inputs[: carries + xs])
-        merged = merge_slices(merge_products(traced, varying))
+        multiplied = products_of_einsums(traced, varying)
+        varying = multiplied.depending_on(multiplied.inputs[: carries + xs])
+        merged = merge_slices(merge_products(multiplied, varying))
         sums = reassociate(merged, _rank(merged, carries, xs, backend))
         parts = partition(sums, carries, xs, steps, backend.over_time)
         fused = parts.loop if backend.over_time else split_slices(parts.loop)

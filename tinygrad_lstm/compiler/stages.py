@@ -109,7 +109,7 @@ def native_stages(
     from .native.schedule import Group, Product, Schedule
     from .native.target import machine
 
-    _, renamed = lowered(program.graph)
+    _, renamed = lowered(program)
     layout = layout_of(program, machine().vector_bytes)
     schedule, graph = Schedule(layout), layout.graph
     made = graph.producers()

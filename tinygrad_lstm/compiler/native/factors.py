@@ -57,7 +57,7 @@ class Factors:
         body, f, s = self._body, self._body.f, self._body.scalar
         kind, pointer, row, view = body.located(body.layout.views[v])
         lines, columns = math.prod(view.shape[:-1]), view.shape[-1]
-        if view.strides[-1] != 1:
+        if view.strides[-1] != 1 and columns > 1:
             raise NotNative("matmul: a gradient from numbers that do not lie side by side")
         block = self._pointers[side, v]
         with body.each_row(view.rows) as r, f.loop(lines) as line:

@@ -18,7 +18,7 @@ from .fused import Pass
 from .layout import Layout
 from .places import Places
 from .products import Products
-from .reductions import Sums, reduce_rows
+from .reductions import Sums, add_along, reduce_rows
 from .schedule import Group, Product, Reduction, Schedule
 from .scratch import Scratch
 from .target import Machine
@@ -121,6 +121,8 @@ class Kernel:
             Pass(self._body, stage).write()
         elif isinstance(stage, Product):
             self._product(stage)
+        elif stage.name == "cumsum":
+            add_along(self._body, stage)
         else:
             reduce_rows(self._body, stage)
 

@@ -24,6 +24,9 @@ __all__ = ["Layout", "RowSum", "View", "dense", "layout_of"]
 
 _SCATTER, _IDENTITY = OPS["scatter"], OPS["reshape"]
 _VIEWS = frozenset(("reshape", "getitem", "transpose", "broadcast_to", "detach"))
+_OTHERS = frozenset(
+    ("matmul", "sum", "cumsum", "max", "min", "concatenate", "stack", "scatter")
+)
 _ELEMENTWISE = frozenset(
     (
         *("greater", "greater_equal", "equal", "not_equal", "sign", "within", "where", "astype"),
@@ -83,7 +86,7 @@ class Layout:
     """
 
     def __init__(self, program: Program, batch: int | None, vector_bytes: int) -> None:
-        graph, renamed = lowered(program.graph)
+        graph, renamed = lowered(program)
 
         def final(values: Iterable[int]) -> tuple[int, ...]:
             return tuple(renamed.get(v, v) for v in values)
@@ -190,7 +193,7 @@ class Layout:
                 self._view(i)
             elif name in _ELEMENTWISE:
                 self._elementwise(i)
-            elif name in ("matmul", "sum", "max", "min", "concatenate", "stack", "scatter"):
+            elif name in _OTHERS:
                 getattr(self, f"_{name}")(i)
             else:
                 raise NotNative("no native form")
@@ -360,7 +363,10 @@ class Layout:
             shape = self.graph.spec(i.out).shape
             self.row_sums[i.out] = RowSum(v, len(axis) - 1, shape, 0)
         elif all(self.graph.spec(value).shape[k] == 1 for k in axis):
-            self._view(i._replace(op=OPS["reshape"]))
+            ndim = len(self.graph.spec(value).shape)
+            index = tuple(0 if k in axis else slice(None) for k in range(ndim))
+            same = {"index": Ellipsis if i.attrs["keepdims"] else index}
+            self._view(i._replace(op=OPS["getitem"], attrs=same))
         else:
             self._reduce(i, v)
 
@@ -373,11 +379,18 @@ class Layout:
     _min = _max
 
     def _reduce(self, i: Instruction, v: View) -> None:
-        ndim = len(self.graph.spec(i.inputs[0]).shape)
-        axis = tuple(sorted(i.attrs["axis"]))
-        first = 1 if v.rows else 0
-        if not axis or axis != tuple(range(ndim - len(axis), ndim)) or axis[0] < first:
-            raise NotNative(f"a reduction over axes {axis} of {ndim}")
+        axis = i.attrs["axis"]
+        if not axis or (v.rows and 0 in axis):
+            raise NotNative(f"over axes {axis} of rows of a batch")
+        self._compute(i, v.rows)
+
+    def _cumsum(self, i: Instruction) -> None:
+        (value,) = i.inputs
+        if value in self.literals:
+            raise NotNative("sums of one number")
+        v = self.view(value, len(self.graph.spec(value).shape))
+        if v.rows and i.attrs["axis"] == 0:
+            raise NotNative("along the batch")
         self._compute(i, v.rows)
 
     def _concatenate(self, i: Instruction) -> None:

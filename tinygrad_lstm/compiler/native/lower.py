@@ -1,31 +1,55 @@
-"""Ops that are several passes over a row, as the passes: mean, var, softmax and the like."""
+"""Ops that are several passes over a row, as the passes: mean, var, softmax and the like.
+
+Products that no packed matrix stands for, such as those of two things that change from step to
+step, are sums of elementwise products, as are Einstein sums.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...ops import OPS
 from ..graph import Builder, Graph, Instruction, Spec
+from ..program import Program
 
 __all__ = ["lowered"]
 
+_LARGEST = 1 << 16
+"""Numbers of one row that are written to be added up; beyond, BLAS does it better."""
 
-def lowered(graph: Graph) -> tuple[Graph, dict[int, int]]:
-    """The graph with compound reductions taken apart, and the new numbers of their results."""
+
+def lowered(program: Program) -> tuple[Graph, dict[int, int]]:
+    """The program's graph with such ops taken apart, and the new numbers of their results."""
+    graph = program.graph
     builder = Builder(graph)
     replaced: dict[int, int] = {}
+    packed = _matrices(program)
     for i in graph.instructions:
         rule = _RULES.get(i.op.name)
-        if rule is None:
+        if rule is None or (i.op.name == "matmul" and i.inputs[1] in packed):
+            builder.instructions.append(i)
+            continue
+        made = rule(_Writer(builder), i)
+        if made is None:
             builder.instructions.append(i)
         else:
-            replaced[i.out] = rule(_Writer(builder), i)
+            replaced[i.out] = made
     names = {replaced.get(v, v): name for v, name in graph.names.items()}
     return builder.finish(names=names).renamed(replaced), replaced
+
+
+def _matrices(program: Program) -> set[int]:
+    """Values that products are made with as matrices laid out for it."""
+    graph = program.graph
+    found = {v for v in program.invariants if len(graph.spec(v).shape) == 2}
+    for i in graph.instructions:
+        if i.op.name == "transpose" and i.inputs[0] in found and i.attrs["axes"] == (1, 0):
+            found.add(i.out)
+    return found
 
 
 class _Writer:
@@ -42,6 +66,20 @@ class _Writer:
         number = self.builder.value(Spec((), dtype))
         self.builder.constants[number] = np.asarray(value, dtype)
         return number
+
+    def looked_at(self, a: int, name: str, out: tuple[int, ...], /, **attrs: Any) -> int:
+        """The same numbers in another way."""
+        return self.builder.add(OPS[name], (a,), attrs, Spec(out, self.spec(a).dtype))
+
+    def swapped(self, a: int) -> int:
+        """With its last two axes in turn."""
+        shape = self.spec(a).shape
+        axes = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
+        return self.looked_at(a, "transpose", tuple(shape[k] for k in axes), axes=axes)
+
+    def indexed(self, a: int, *index: Any) -> int:
+        shape = np.broadcast_to(0, self.spec(a).shape)[index].shape
+        return self.looked_at(a, "getitem", shape, index=index)
 
     def each(self, name: str, *inputs: int) -> int:
         """An elementwise op."""
@@ -107,10 +145,84 @@ def _logsumexp(w: _Writer, i: Instruction) -> int:
     return w.builder.add(OPS["reshape"], (whole,), {"shape": out.shape}, out)
 
 
+def _sum(w: _Writer, i: Instruction) -> int | None:
+    """A sum over the batch and other axes: these first."""
+    (a,), axis = i.inputs, sorted(i.attrs["axis"])
+    first = [k for n, k in enumerate(axis) if n == k]  # the batch's, and axes that follow it
+    if not first or len(first) == len(axis):
+        return None
+    rest = tuple(k for k in axis if k not in first)
+    part = w.reduce("sum", a, rest, True)
+    total = w.reduce("sum", part, tuple(first), True)
+    shape = w.spec(i.out).shape
+    return total if w.spec(total).shape == shape else w.looked_at(
+        total, "reshape", shape, shape=shape
+    )
+
+
+def _matmul(w: _Writer, i: Instruction) -> int | None:
+    a, b = i.inputs
+    (*_, rows, inner), (*_, columns) = w.spec(a).shape, w.spec(b).shape
+    if inner == 1:
+        return _total(w, (a, b), (), False)
+    if columns == 1 and len(w.spec(b).shape) > 2:
+        return _total(w, (a, w.swapped(b)), (-1,), True)
+    if rows == 1 and len(w.spec(a).shape) > 2:
+        return _total(w, (w.swapped(a), b), (-2,), True)
+    left = w.indexed(a, Ellipsis, None)  # (..., i, k, 1)
+    right = w.indexed(b, Ellipsis, None, slice(None), slice(None))  # (..., 1, k, j)
+    return _total(w, (left, right), (-2,), False)
+
+
+def _total(
+    w: _Writer, factors: Sequence[int], axes: Sequence[int], keepdims: bool
+) -> int | None:
+    """The sum over some axes of the factors' product; None if that is too large."""
+    shape = np.broadcast_shapes(*(w.spec(v).shape for v in factors))
+    if math.prod(shape[1:]) > _LARGEST:
+        return None
+    product = factors[0]
+    for factor in factors[1:]:
+        product = w.each("mul", product, factor)
+    axis = tuple(k % len(shape) for k in axes)
+    return w.reduce("sum", product, axis, keepdims) if axis else product
+
+
+def _einsum(w: _Writer, i: Instruction) -> int | None:
+    texts, result = i.attrs["subscripts"].split("->")
+    terms = texts.split(",")
+    letters = _order(terms, result)
+    factors: list[int] = []
+    for v, term in zip(i.inputs, terms, strict=True):
+        order = tuple(term.index(k) for k in letters if k in term)
+        if order != tuple(range(len(order))):
+            shape = w.spec(v).shape
+            v = w.looked_at(v, "transpose", tuple(shape[k] for k in order), axes=order)
+        index = tuple(slice(None) if k in term else None for k in letters)
+        factors.append(v if None not in index else w.indexed(v, *index))
+    total = _total(w, factors, [k for k, m in enumerate(letters) if m not in result], False)
+    if total in i.inputs:  # a value of its own
+        shape = w.spec(i.out).shape
+        return w.looked_at(i.inputs[0], "reshape", shape, shape=shape)
+    return total
+
+
+def _order(terms: Sequence[str], result: str) -> str:
+    """The letters of a product of all terms, if possible as the largest term has them."""
+    everything = "".join(terms)
+    largest = "".join(dict.fromkeys(max(terms, key=len) + everything))
+    if [k for k in largest if k in result] == list(result):
+        return largest
+    return "".join(dict.fromkeys(result + everything))
+
+
 _RULES: dict[str, Callable[[_Writer, Instruction], Any]] = {
     "mean": _mean,
     "var": _var,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "logsumexp": _logsumexp,
+    "sum": _sum,
+    "matmul": _matmul,
+    "einsum": _einsum,
 }

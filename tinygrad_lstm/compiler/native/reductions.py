@@ -1,4 +1,4 @@
-"""Sums, maxima and minima: over a row's numbers within a step, and sums over rows and time."""
+"""Sums, maxima and minima: over axes of a row within a step, and sums over rows and time."""
 
 from __future__ import annotations
 
@@ -13,50 +13,110 @@ from .fused import Pass
 from .layout import RowSum, View, dense
 from .schedule import Entry, Group, Reduction
 
-__all__ = ["Sums", "reduce_rows"]
+__all__ = ["Sums", "add_along", "reduce_rows"]
 
 _START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
 
 
 def reduce_rows(body: Body, stage: Reduction) -> None:
-    """One reduction of a step, over the last axes of each row."""
+    """One reduction of a step, over some axes of each row."""
     f, s = body.f, body.scalar
     kind, pointer, row, view = body.located(stage.source)
     if kind == "i8":
         raise NotNative(f"{stage.name}: a reduction of flags")
-    kept = len(view.shape) - stage.axes
-    shape, (strides,) = collapsed(view.shape[kept:], [view.strides[kept:]])
-    if len(shape) > 1:
-        raise NotNative(f"{stage.name}: a reduction over numbers that do not lie side by side")
+    kept = [k for k in range(len(view.shape)) if k not in stage.axes]
+    shape, strides = tuple(view.shape[k] for k in kept), [view.strides[k] for k in kept]
+    inner, (steps,) = collapsed(
+        [view.shape[k] for k in stage.axes], [[view.strides[k] for k in stage.axes]]
+    )
+    places = dense(shape)
+    side_by_side = bool(kept) and strides[-1] == 1 and (not steps or steps[-1] != 1)
     out, out_row, rows, _ = body.homes[stage.out]
     with body.each_row(rows) as r:
         a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
         c = f.at(s.name, out, f.mul(r, out_row)) if rows else out
-        with body.each_index(view.shape[:kept]) as index:
-            for i, stride, place in zip(
-                index, view.strides[:kept], dense(view.shape[:kept]), strict=True
-            ):
+        alone = len(kept) - side_by_side
+        with body.each_index(shape[:alone]) as index:
+            for i, stride, place in zip(index, strides, places, strict=False):
                 a = f.at(kind, a, f.mul(i, stride))
                 c = f.at(s.name, c, f.mul(i, place))
-            total = _reduced(body, stage.name, a, shape[0] if shape else 1, strides)
-            f.store(s.name, total, c, s.bytes)
+            if side_by_side:
+                _reduce_together(body, stage.name, a, c, shape[-1], inner, steps)
+            else:
+                total = _reduced(body, stage.name, a, inner, steps)
+                f.store(s.name, total, c, s.bytes)
 
 
-def _reduced(body: Body, name: str, a: str, count: int, strides: Sequence[int]) -> str:
+def _reduce_together(
+    body: Body, name: str, a: str, c: str, count: int, shape: Sequence[int], strides: Sequence[int]
+) -> None:
+    """Reductions of `count` numbers side by side, each with others at the strides."""
+    f, s = body.f, body.scalar
+    for j, width in body.pieces(count):
+        vectors = Vectors(f, s, width)
+        slot = f.slot(vectors.kind)
+        f.store(vectors.kind, vectors.constant(_START[name]), slot, 64)
+        with body.each_index(shape) as index:
+            at = f.at(s.name, a, j)
+            for i, stride in zip(index, strides, strict=True):
+                at = f.at(s.name, at, f.mul(i, stride))
+            x = f.load(vectors.kind, at, s.bytes)
+            before = f.load(vectors.kind, slot, 64)
+            f.store(vectors.kind, _both(vectors, name, before, x), slot, 64)
+        f.store(vectors.kind, f.load(vectors.kind, slot, 64), f.at(s.name, c, j), s.bytes)
+
+
+def add_along(body: Body, stage: Reduction) -> None:
+    """The sums of all numbers so far, along an axis of each row."""
+    f, s = body.f, body.scalar
+    kind, pointer, row, view = body.located(stage.source)
+    if kind == "i8":
+        raise NotNative("cumsum: of flags")
+    (axis,), places = stage.axes, dense(view.shape)
+    kept = [k for k in range(len(view.shape)) if k != axis]
+    together = bool(kept) and kept[-1] > axis and view.strides[-1] == 1
+    out, out_row, rows, _ = body.homes[stage.out]
+    with body.each_row(rows) as r:
+        a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
+        c = f.at(s.name, out, f.mul(r, out_row)) if rows else out
+        apart = kept[:-1] if together else kept
+        with body.each_index([view.shape[k] for k in apart]) as index:
+            for i, k in zip(index, apart, strict=True):
+                a = f.at(kind, a, f.mul(i, view.strides[k]))
+                c = f.at(s.name, c, f.mul(i, places[k]))
+            for j, width in body.pieces(view.shape[-1] if together else 1):
+                vectors = Vectors(f, s, width)
+                slot = f.slot(vectors.kind)
+                f.store(vectors.kind, vectors.constant(0.0), slot, 64)
+                with f.loop(view.shape[axis]) as n:
+                    at = f.at(s.name, f.at(s.name, a, j), f.mul(n, view.strides[axis]))
+                    x = f.load(vectors.kind, at, s.bytes)
+                    total = vectors.binary("fadd", f.load(vectors.kind, slot, 64), x)
+                    f.store(vectors.kind, total, slot, 64)
+                    to = f.at(s.name, f.at(s.name, c, j), f.mul(n, places[axis]))
+                    f.store(vectors.kind, total, to, s.bytes)
+
+
+def _reduced(
+    body: Body, name: str, a: str, shape: Sequence[int], strides: Sequence[int]
+) -> str:
     """The sum, maximum or minimum of numbers in memory, as one number."""
     f, s = body.f, body.scalar
-    stride = strides[-1] if strides else 1
+    count, stride = (shape[-1], strides[-1]) if shape else (1, 1)
     slots: dict[int, str] = {}
     for width in body.widths(count, stride == 1):
         vectors = Vectors(f, s, width)
         slots[width] = f.slot(vectors.kind)
         f.store(vectors.kind, vectors.constant(_START[name]), slots[width], 64)
-    for j, width in body.pieces(count, stride == 1):
-        vectors = Vectors(f, s, width)
-        at = f.at(s.name, a, j if stride == 1 else f.mul(j, stride))
-        x = f.load(vectors.kind, at, s.bytes)
-        before = f.load(vectors.kind, slots[width], 64)
-        f.store(vectors.kind, _both(vectors, name, before, x), slots[width], 64)
+    with body.each_index(shape[:-1]) as index:
+        for i, step in zip(index, strides, strict=False):
+            a = f.at(s.name, a, f.mul(i, step))
+        for j, width in body.pieces(count, stride == 1):
+            vectors = Vectors(f, s, width)
+            at = f.at(s.name, a, j if stride == 1 else f.mul(j, stride))
+            x = f.load(vectors.kind, at, s.bytes)
+            before = f.load(vectors.kind, slots[width], 64)
+            f.store(vectors.kind, _both(vectors, name, before, x), slots[width], 64)
     one = Vectors(f, s, 1)
     total = one.constant(_START[name])
     for width, slot in slots.items():
@@ -164,10 +224,8 @@ class Sums:
         body, f, s = self._body, self._body.f, self._body.scalar
         kind, pointer, row, view = body.located(source)
         shape, (strides,) = collapsed(view.shape, [view.strides])
-        if len(shape) > 1:
-            raise NotNative("sum: over numbers that do not lie side by side")
         with f.loop(body.rows) as r:
             a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
-            part = _reduced(body, "sum", a, shape[0] if shape else 1, strides)
+            part = _reduced(body, "sum", a, shape, strides)
             before = f.load(s.name, goal, s.bytes)
             f.store(s.name, f.let(f"fadd {s.name} {before}, {part}"), goal, s.bytes)

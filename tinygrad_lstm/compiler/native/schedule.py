@@ -50,11 +50,11 @@ class Product:
 
 @dataclass(frozen=True)
 class Reduction:
-    """A sum, maximum or minimum over the last axes of each row."""
+    """A sum, maximum or minimum over some axes of each row; or all sums along an axis."""
 
     name: str
     source: View
-    axes: int  # how many
+    axes: tuple[int, ...]  # of the view's
     out: int
 
 
@@ -230,7 +230,10 @@ class Schedule:
                 items.append(_Item.of(entry, target.shape, makes, own.rows))
         else:
             (source,) = self._read(i)
-            stage = Reduction(i.op.name, source, len(i.attrs["axis"]), i.out)
+            axis = i.attrs["axis"]
+            axes = (axis,) if isinstance(axis, int) else tuple(sorted(axis))
+            axes = tuple(k - source.rows for k in axes)
+            stage = Reduction(i.op.name, source, axes, i.out)
             items.append(_Item(stage, (), [source], makes))
 
     # -- stages -------------------------------------------------------------------------------
