@@ -7,6 +7,7 @@ what they recorded is read off.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -62,5 +63,13 @@ def _differentiate(forward: Graph, needing: set[int], wanted: Sequence[int]) -> 
     stand_ins = {key for key, value in value_of.items() if value not in forward.constants}
     cotangents = [found[keys[k]] for k in reached]
     graph, captured = graph_of(cotangents, seeds, since, stand_ins)
-    reads = tuple(value_of[key_of(t)] for t in captured)
+    read = list(zip(graph.inputs[len(seeds) :], captured, strict=True))
+    known = [(v, t) for v, t in read if key_of(t) in value_of]
+    own = {v: t.data for v, t in read if key_of(t) not in value_of}  # arrays of the rules' own
+    graph = replace(
+        graph,
+        inputs=(*graph.inputs[: len(seeds)], *(v for v, _ in known)),
+        constants={**graph.constants, **own},
+    )
+    reads = tuple(value_of[key_of(t)] for _, t in known)
     return Backward(graph, seeded, reads, reached)

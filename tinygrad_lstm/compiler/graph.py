@@ -177,13 +177,39 @@ def fingerprint(graph: Graph) -> tuple[Any, ...]:
 
 
 def frozen(value: Any) -> Any:
-    """Attributes as something to look up by: equal if what they hold is."""
+    """Attributes as something to look up by: equal if NumPy does the same with them.
+
+    1, 1.0 and True are told apart, 0.0 and -0.0 too, and nan is what it was.
+    """
+    kind = value.__class__
+    if value is None or kind is int or kind is str:
+        return value
+    if kind is tuple:
+        return tuple([frozen(v) for v in value])
+    if kind is slice:
+        return "slice", frozen(value.start), frozen(value.stop), frozen(value.step)
+    if kind is float:
+        return "float", value.hex()
     if isinstance(value, dict):
-        return tuple((k, frozen(v)) for k, v in value.items())
-    if isinstance(value, tuple | list):
-        return tuple(frozen(v) for v in value)
-    if isinstance(value, slice):
-        return ("slice", value.start, value.stop, value.step)
+        return tuple([(k, frozen(v)) for k, v in value.items()])
     if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, value.tobytes())
-    return value
+        return "array", value.shape, value.dtype.str, _digest(value.tobytes())
+    if isinstance(value, np.generic):
+        return value.dtype.str, value.tobytes()
+    if isinstance(value, set | frozenset):
+        return kind, frozenset(map(frozen, value))
+    if isinstance(value, tuple | list):
+        return kind, *map(frozen, value)
+    return kind, value
+
+
+def _digest(data: bytes) -> bytes:
+    """What stands for much data in a key, which would hold on to it."""
+    if len(data) <= _SHORT:
+        return data
+    from hashlib import sha256
+
+    return sha256(data).digest()
+
+
+_SHORT = 1024

@@ -43,26 +43,29 @@ def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool =
     carried = graph.depending_on(carry_inputs)
     timed = graph.depending_on(x_inputs) - carried
     ahead: set[int] = {*graph.inputs[carries:], *graph.constants}
-    floats = {graph.spec(v).dtype for v in carry_inputs if graph.spec(v).dtype.kind == "f"}
+    at_once: dict[int, Mapping[str, Any]] = {}  # what could be done so, and with which attributes
+    for i in graph.instructions:
+        if i.out in carried or i.out in graph.outputs or not ahead.issuperset(i.inputs):
+            continue
+        if i.out in timed:
+            attrs = for_all_steps(i, graph, timed, steps)
+            if attrs is None:
+                continue
+            at_once[i.out] = attrs
+        ahead.add(i.out)
+    if not over_time:
+        floats = {graph.spec(v).dtype for v in carry_inputs if graph.spec(v).dtype.kind == "f"}
+        for v in at_once.keys() - _with_what_they_read(graph, at_once, floats):
+            del at_once[v]
+            ahead.remove(v)
     specs = list(graph.specs)
-    for x in x_inputs:
-        specs[x] = _with_time(specs[x], steps)
+    for v in (*x_inputs, *at_once):
+        specs[v] = _with_time(specs[v], steps)
     before: list[Instruction] = []
     loop: list[Instruction] = []
     for i in graph.instructions:
-        if i.out in carried or i.out in graph.outputs or not ahead.issuperset(i.inputs):
-            loop.append(i)
-        elif i.out not in timed:
-            before.append(i)
-            ahead.add(i.out)
-        else:
-            attrs = for_all_steps(i, graph, timed, steps)
-            if attrs is None or not (over_time or _has_others(i, graph, floats)):
-                loop.append(i)
-            else:
-                before.append(i._replace(attrs=attrs))
-                ahead.add(i.out)
-                specs[i.out] = _with_time(specs[i.out], steps)
+        part = before if i.out in ahead else loop
+        part.append(i._replace(attrs=at_once.get(i.out, i.attrs)))
     read = dict.fromkeys(v for i in loop for v in i.inputs if v in ahead)
     timed_inputs = tuple(v for v in read if v in timed)
     invariants = tuple(v for v in read if v not in timed and v not in graph.constants)
@@ -112,6 +115,17 @@ def _transposed_inside(parts: Parts) -> Parts:
         parts.timed,
         invariants,
     )
+
+
+def _with_what_they_read(
+    graph: Graph, candidates: Collection[int], floats: Collection[np.dtype[Any]]
+) -> set[int]:
+    """Of the candidates those that the loop can't compute, and those that these depend on."""
+    found: set[int] = set()
+    for i in reversed(graph.instructions):
+        if i.out in candidates and (i.out in found or _has_others(i, graph, floats)):
+            found.update((i.out, *i.inputs))
+    return found & set(candidates)
 
 
 def _has_others(i: Instruction, graph: Graph, floats: Collection[np.dtype[Any]]) -> bool:

@@ -32,12 +32,15 @@ class Probe(Protocol):
 
 
 def named_values(graph: Graph, moving: Sequence[int]) -> dict[str, int]:
-    """The named values computed from `moving`, in order; of several with one name the first."""
+    """The named values computed from `moving`, in order; of several with one name the first.
+
+    What was detached has the name of what it is.
+    """
     varying = graph.depending_on(moving)
     found: dict[str, int] = {}
     for i in graph.instructions:
         name = graph.names.get(i.out)
-        if name is not None and i.out in varying:
+        if name is not None and i.out in varying and i.op.name != "detach":
             found.setdefault(name, i.out)
     return found
 

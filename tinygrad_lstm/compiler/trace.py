@@ -48,7 +48,9 @@ class Outline(NamedTuple):
         return Graph(
             inputs=(*self.inputs, *self.captured),
             outputs=tuple(self.outputs),
-            instructions=tuple(Instruction(n.op, read, n.attrs, out) for n, read, out in whole),
+            instructions=tuple(
+                Instruction(n.op, read, _owned(n.attrs), out) for n, read, out in whole
+            ),
             specs=tuple(Spec(arrays[k].shape, arrays[k].dtype) for k in range(len(arrays))),
             constants={number: array.copy() for number, array in self.constants.items()},
             names={number: name for number, name in named.items() if name is not None},
@@ -63,13 +65,24 @@ class Outline(NamedTuple):
             leaves.append((number, data.shape, data.dtype, t.name, constant))
         ops: list[Any] = []
         for node in self.nodes:
-            attrs = node.attrs
-            ops.append((node.op, frozen(attrs) if attrs else None, node.name))
+            attrs, made = node.attrs, node.value
+            told = frozen(attrs) if attrs else None
+            ops.append((node.op, told, node.name, made.shape, made.dtype))
         return self.inputs, tuple(self.outputs), tuple(self.reads), tuple(ops), tuple(leaves)
 
     def tensors(self) -> list[Tensor]:
         """What is captured."""
         return [self.leaves[k] for k in self.captured]
+
+
+def _owned(value: Any) -> Any:
+    """Attributes that nobody changes: graphs are kept, and told by what was in them."""
+    kind = value.__class__
+    if kind is np.ndarray:
+        return value.copy()
+    if kind is tuple or kind is list:
+        return kind(map(_owned, value))
+    return {k: _owned(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def outline_of(

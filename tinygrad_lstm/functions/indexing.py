@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ def __getitem__(x: Tensor, index: Any) -> Tensor:
 
 def _plain_index(index: Any) -> Any:
     """What NumPy takes; arrays as copies, for the index is read again on the way back, and later
-    calls of a compiled step are told by it."""
+    calls of a compiled step are told by it, and so what has changed must not be in it."""
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
+    if isinstance(index, slice):
+        bounds = index.start, index.stop, index.step
+        return slice(*[None if b is None else operator.index(b) for b in bounds])
     if isinstance(index, Tensor):
         index = index.numpy()
     if isinstance(index, np.ndarray):
@@ -42,7 +46,9 @@ def _plain_index(index: Any) -> Any:
         raise DTypeError(f"index: must be integers or booleans, got {index.dtype}")
     if isinstance(index, float):
         raise DTypeError(f"index: must be integers, slices or arrays, got {index!r}")
-    return index
+    if isinstance(index, np.ndarray | bool) or not hasattr(index, "__index__"):
+        return index
+    return operator.index(index)
 
 
 def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
