@@ -84,6 +84,20 @@ def test_step_by_step_only_what_is_no_arithmetic_of_floats_is_done_before_the_lo
     assert ops(plan.parts.loop) == {"matmul": 2, "add": 2, "tanh": 1}
 
 
+def test_what_is_no_arithmetic_of_floats_leaves_with_what_it_reads():
+    def step(h: Tensor, x: Tensor) -> Tensor:
+        count = (x * 2.0 > 1.0).sum(-1, keepdims=True)
+        return h * tg.where(count > 1, x, h) + (x + 1.0)
+
+    graph, _ = traced(step, (B, H), (B, H))
+    parts = partition(graph, 1, 1, T, over_time=False)
+    assert ops(parts.before) == {"mul": 1, "greater": 2, "sum": 1}
+    assert ops(parts.loop) == {"where": 1, "mul": 1, "add": 2}
+    for k in range(2):  # nothing of the kind is left when only floats are there
+        graph, _ = traced(lambda h, x: h * (x * 2.0 + 1.0), (B, H), (B, H))
+        assert bool(ops(partition(graph, 1, 1, T, over_time=k == 1).before)) == (k == 1)
+
+
 def test_a_matrix_transposed_again_comes_to_the_loop_once():
     w = parameter(0, 3, 3)
 

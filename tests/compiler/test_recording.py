@@ -136,3 +136,16 @@ def test_dropout_in_a_step_is_the_same_for_the_run_and_its_recording(unroll: boo
     _, ys = tg.scan(step, np.zeros(8), np.ones((T, 8)), unroll=unroll, record=recording)
     np.testing.assert_array_equal(recording["d_t"], ys.data)
     assert 0 < (ys.data == 0).sum() < ys.size
+
+
+def test_what_was_detached_is_no_value_of_its_own(backend):
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = (tg.tanh(h * 0.5 + x) * x.detach()).named("h")
+        return h, h
+
+    seen = []
+    for options in ({"unroll": True}, {"backend": backend}):
+        record = tg.Recording()
+        tg.scan(step, np.zeros(3), np.ones((4, 3)), record=record, **options)
+        seen.append(list(record))
+    assert seen == [["h"], ["h"]]
