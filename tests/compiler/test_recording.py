@@ -143,8 +143,9 @@ def test_what_was_detached_is_no_value_of_its_own(backend):
         h = (tg.tanh(h * 0.5 + x) * x.detach()).named("h")
         return h, h
 
-    seen = []
-    for options in ({"unroll": True}, {"backend": backend}):
+    seen: list[list[str]] = []
+    ways: list[dict[str, Any]] = [{"unroll": True}, {"backend": backend}]
+    for options in ways:
         record = tg.Recording()
         tg.scan(step, np.zeros(3), np.ones((4, 3)), record=record, **options)
         seen.append(list(record))
