@@ -26,7 +26,7 @@ _MATMUL = OPS["matmul"]
 
 
 class Input(NamedTuple):
-    """Something the step reads. role: "carried", "per step" or "captured"."""
+    """Something the step reads. role: "carried", "carried alone", "per step" or "captured"."""
 
     name: str
     shape: Shape
@@ -114,16 +114,24 @@ class Explanations(dict[str, Explanation]):
 # -- from a plan -----------------------------------------------------------------------------------
 
 
-def described(plan: Plan, step: Graph, xs: int, needing: Sequence[bool]) -> Explanation:
-    """What a plan does; step, xs, needing: what it was made of."""
-    return _Describer(plan, step, xs, needing).explanation()
+def described(
+    plan: Plan, step: Graph, xs: int, needing: Sequence[bool], alone: int = 0
+) -> Explanation:
+    """What a plan does; step, xs, needing: what it was made of.
+
+    alone: how many of the last xs are integers that the step carries for themselves.
+    """
+    return _Describer(plan, step, xs, needing, alone).explanation()
 
 
 class _Describer:
-    def __init__(self, plan: Plan, step: Graph, xs: int, needing: Sequence[bool]) -> None:
+    def __init__(
+        self, plan: Plan, step: Graph, xs: int, needing: Sequence[bool], alone: int
+    ) -> None:
         self.plan, self.step, self.needing = plan, step, needing
         self.xs = step.inputs[plan.carries : plan.carries + xs]
-        self.names = _input_names(step, plan.carries, xs)
+        self.alone = self.xs[xs - alone :]
+        self.names = _input_names(step, plan.carries, xs - alone, alone)
         self.before = plan.parts.before
         made = self.before.producers()
         named = [v for v in made if v in self.before.names]
@@ -205,7 +213,8 @@ class _Describer:
             shape = self.step.spec(v).shape
             role = "carried" if k < plan.carries else "captured"
             if v in self.xs:
-                shape, role = (plan.steps, *shape), "per step"
+                shape = (plan.steps, *shape)
+                role = "carried alone" if v in self.alone else "per step"
             yield Input(self.names[v], shape, role, self.needing[k])
 
     def _line(self, formulas: Formulas, v: int) -> Line:
@@ -301,14 +310,15 @@ class _Describer:
         return Text(string, 1, f"({string}).T")
 
 
-def _input_names(step: Graph, carries: int, xs: int) -> dict[int, str]:
+def _input_names(step: Graph, carries: int, xs: int, alone: int) -> dict[int, str]:
     """Each input's own name, made unique, or one by its part."""
     names: dict[int, str] = {}
     numbers = {"carry": 0, "x": 0, "w": 0}
+    kinds = ["carry"] * carries + ["x"] * xs + ["carry"] * alone
     for k, v in enumerate(step.inputs):
         name = step.names.get(v)
         if name is None:
-            kind = "carry" if k < carries else "x" if k < carries + xs else "w"
+            kind = kinds[k] if k < len(kinds) else "w"
             numbers[kind] += 1
             name = f"{kind}{numbers[kind]}"
         unique, again = name, 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import CONTEXT
 from ..tensor import Tensor, record_results
+from .alone import Divided, divide
+from .backends import backend_named
 from .graph import Graph, fingerprint
 from .op import PART, SCAN
 from .plans import Key, plan_for
@@ -32,13 +34,73 @@ def run_compiled(
 
     probe: gets a look into the step.
     """
-    made = prepared(step, states, inputs, count, backend, probe)
-    call = call_of(made, len(states))
-    found = record_results(SCAN, PART, made.tensors, *call)
-    results = len(made.traced.graph.outputs)
+    called = _traced(step, states, inputs, count, probe)
+    divided = _divided(called.graph, len(states), len(called.series), backend)
+    if divided is None:
+        found = _run(called, count, backend)
+    else:
+        found = _run_divided(called, divided, count, backend)
+    results = len(called.traced.graph.outputs)
     if probe is not None:
         probe.take(found[results:])
     return found[: len(states)], found[len(states) : results]
+
+
+class _Called(NamedTuple):
+    """A traced step and what it is called with. series: x, what is drawn, and what a probe adds."""
+
+    graph: Graph
+    mark: Any
+    states: Sequence[Tensor]
+    series: Sequence[Tensor]
+    traced: Traced
+    check: Callable[[], None]
+
+
+def _traced(
+    step: FlatStep,
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    count: int,
+    probe: Probe | None = None,
+) -> _Called:
+    traced = trace_step(step, states, inputs)
+    graph, mark = traced.graph, traced.mark
+    series = [*inputs, *drawn(traced.draws, count)]
+    if probe is not None:
+        graph, taps = probe.insert(graph, len(states), len(series))
+        mark = fingerprint(graph)
+        series += taps
+
+    def check() -> None:
+        check_repeatable(traced, trace_step(step, states, inputs))
+
+    return _Called(graph, mark, states, series, traced, check)
+
+
+def _divided(graph: Graph, carries: int, xs: int, backend: str | None) -> Divided | None:
+    """Where only numbers of one floating-point dtype have a form, what is to be run before."""
+    if any(graph.spec(v).dtype.kind in "iu" for v in graph.inputs[:carries]):
+        return None if backend_named(backend).over_time else divide(graph, carries, xs)
+    return None
+
+
+def _run(called: _Called, count: int, backend: str | None) -> list[Tensor]:
+    made = _planned(called, count, backend)
+    return record_results(SCAN, PART, made.tensors, *call_of(made, len(called.states)))
+
+
+def _run_divided(
+    called: _Called, divided: Divided, count: int, backend: str | None
+) -> list[Tensor]:
+    """What is alone first, by NumPy; then the others, which read it at each step."""
+    graph, (alone, others) = divided.ahead, divided.chosen(called.states)
+    first = called._replace(graph=graph, mark=fingerprint(graph), states=alone)
+    found, graph = _run(first, count, "numpy"), divided.rest
+    results, before = found[: len(divided.outputs)], found[len(divided.outputs) :]
+    series = [*called.series, *before]
+    second = called._replace(graph=graph, mark=fingerprint(graph), states=others, series=series)
+    return divided.together(results, _run(second, count, backend))
 
 
 def explained(
@@ -57,11 +119,16 @@ def explained(
 
     traced = trace_step(step, states, inputs)
     check_repeatable(traced, trace_step(step, states, inputs))
-    carries, xs = len(states), len(inputs) + len(traced.draws)
-    given = [t.requires_grad for t in (*states, *inputs)]
-    needing = (*given, *(False for _ in traced.draws), *(t.requires_grad for t in traced.captured))
-    plan = planned(traced.graph, carries, xs, count, needing, backend)
-    return described(plan, traced.graph, xs, needing)
+    carried = [t.requires_grad for t in states]
+    series = [*(t.requires_grad for t in inputs), *(False for _ in traced.draws)]
+    graph, alone = traced.graph, list[bool]()
+    divided = _divided(graph, len(carried), len(series), backend)
+    if divided is not None:
+        graph, (alone, carried) = divided.rest, divided.chosen(carried)
+        series += alone
+    needing = (*carried, *series, *(t.requires_grad for t in traced.captured))
+    plan = planned(graph, len(carried), len(series), count, needing, backend)
+    return described(plan, graph, len(series), needing, len(alone))
 
 
 class Prepared(NamedTuple):
@@ -80,28 +147,23 @@ def prepared(
     inputs: Sequence[Tensor],
     count: int,
     backend: str | None,
-    probe: Probe | None = None,
     rows: bool = False,
 ) -> Prepared:
     """Trace the step, and find the plan made for one that recorded the same, or make it.
 
     rows: whether the last states are wanted as (1, ...).
     """
-    traced = trace_step(step, states, inputs)
-    graph, mark, carries = traced.graph, traced.mark, len(states)
-    series = [*inputs, *drawn(traced.draws, count)]
-    if probe is not None:
-        graph, taps = probe.insert(graph, carries, len(series))
-        mark = fingerprint(graph)
-        series += taps
-    tensors = (*states, *series, *traced.captured)
+    return _planned(_traced(step, states, inputs, count), count, backend, rows)
+
+
+def _planned(called: _Called, count: int, backend: str | None, rows: bool = False) -> Prepared:
+    tensors = (*called.states, *called.series, *called.traced.captured)
     recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
-    key = Key(mark, carries, len(series), count, needing, backend, rows)
-    plan = plan_for(
-        key, graph, lambda: check_repeatable(traced, trace_step(step, states, inputs))
-    )
-    return Prepared(tensors, graph, plan, len(series), traced)
+    carries, xs = len(called.states), len(called.series)
+    key = Key(called.mark, carries, xs, count, needing, backend, rows)
+    plan = plan_for(key, called.graph, called.check)
+    return Prepared(tensors, called.graph, plan, xs, called.traced)
 
 
 class Call(NamedTuple):

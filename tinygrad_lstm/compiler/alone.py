@@ -1,0 +1,89 @@
+"""Integers that a step carries for themselves, such as a count of the steps: run before the rest.
+
+A native loop is about numbers of one floating-point dtype. Whole numbers that depend on nothing
+else that is carried need not be in it: they are run on their own, and stand in the loop as inputs
+of each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+from .graph import Graph
+
+__all__ = ["Divided", "divide"]
+
+V = TypeVar("V")
+
+
+class Divided(NamedTuple):
+    """A step's graph in two.
+
+    carries, outputs: the positions of what is alone among the carries, and the outputs.
+    ahead: the carries that are alone, and the outputs that depend on nothing but them; its last
+    outputs are what these carries were before the step. rest: everything else; these are its last
+    inputs of each step.
+    """
+
+    carries: tuple[int, ...]
+    outputs: tuple[int, ...]
+    ahead: Graph
+    rest: Graph
+
+    def chosen(self, values: Sequence[V]) -> tuple[list[V], list[V]]:
+        """Of the carries those that are alone, and the others."""
+        alone = set(self.carries)
+        return (
+            [values[k] for k in self.carries],
+            [v for k, v in enumerate(values) if k not in alone],
+        )
+
+    def together(self, ahead: Sequence[V], rest: Sequence[V]) -> list[V]:
+        """All outputs, in order."""
+        places, others = dict(zip(self.outputs, ahead, strict=False)), iter(rest)
+        count = len(places) + len(rest)
+        return [places[k] if k in places else next(others) for k in range(count)]
+
+
+def divide(graph: Graph, carries: int, xs: int) -> Divided | None:
+    """None if no integers are alone, or nothing else is there."""
+    inputs, outputs = graph.inputs[:carries], graph.outputs
+    alone = {v for v in inputs if _kind(graph, v) in "iub"}
+    while alone:
+        reached = graph.depending_on(set(inputs) - alone)
+        pairs = zip(inputs, outputs, strict=False)
+        left = {v for v, new in pairs if v in alone and new not in reached}
+        if left == alone:
+            break
+        alone = left
+    if not any(_kind(graph, v) in "iu" for v in alone):
+        return None
+    reached = graph.depending_on(set(inputs) - alone)
+    own = [k for k, v in enumerate(inputs) if v in alone]
+    ys = [
+        k
+        for k in range(carries, len(outputs))
+        if outputs[k] not in reached and _kind(graph, outputs[k]) in "iu"
+    ]
+    taken = {*own, *ys}
+    rest = [v for k, v in enumerate(outputs) if k not in taken]
+    if not rest:
+        return None
+    series, captured = graph.inputs[carries : carries + xs], graph.inputs[carries + xs :]
+    before = tuple(inputs[k] for k in own)
+    others = tuple(v for v in inputs if v not in alone)
+    given = tuple(outputs[k] for k in (*own, *ys))
+    return Divided(
+        tuple(own),
+        (*own, *ys),
+        replace(graph, inputs=(*before, *series, *captured), outputs=(*given, *before)).pruned(),
+        replace(
+            graph, inputs=(*others, *series, *before, *captured), outputs=tuple(rest)
+        ).pruned(),
+    )
+
+
+def _kind(graph: Graph, value: int) -> str:
+    return graph.spec(value).dtype.kind
