@@ -6,6 +6,7 @@ None of them may leave the native loop: `assert_same` makes an error of that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,15 @@ def on_axis(name: str, *axes: int) -> Any:
     return step
 
 
+@cache
+def weights_in(dtype: Any) -> list[Tensor]:
+    return [leaf(9 + n, *shape, dtype=dtype) for n, shape in enumerate(((H, H), (S, H, H), (S, S)))]
+
+
+def weights(like: Tensor) -> list[Tensor]:
+    return weights_in(like.dtype.type)
+
+
 STEPS: dict[str, Any] = {
     "attention by elements": attention(
         lambda k, h: (k * h.reshape(h.shape[0], 1, H)).sum(-1),
@@ -78,6 +88,24 @@ STEPS: dict[str, Any] = {
         tg.tanh(x + m.mean(1)),
         tg.concatenate([m[:, 1:], h.reshape(h.shape[0], 1, H)], axis=1),
     ),
+    "products of lines one axis apart": lambda h, x, k, m: (
+        h * 0.5 + (m[:, :, None] @ weights(m)[0] + tg.einsum(
+            "bsth,hk->bstk", k[:, :, None], weights(m)[0]
+        )).sum((1, 2)),
+        tg.tanh(m[:, None] @ weights(m)[0])[:, 0],
+    ),
+    "reshapes of what lies apart": lambda h, x, k, m: (
+        h + tg.tanh(m.transpose((0, 2, 1)).reshape(m.shape[0], S * H)[:, :H]),
+        m[:, ::-1].reshape(m.shape[0], H, S).transpose((0, 2, 1)) * 0.5 + k,
+    ),
+    "weights over two axes": lambda h, x, k, m: (
+        h * 0.5 + tg.einsum("bsh,shk->bk", m[:, ::-1], weights(m)[1]),
+        tg.tanh(tg.einsum("bsh,st->bth", m, weights(m)[2])) + k,
+    ),
+    "means over rows and columns": lambda h, x, k, m: (
+        h * 0.5 + m.mean((0, 2))[:1] - (h * x).sum((0, 1)) * 0.1,
+        m * 0.5 + k - m.var((0, 2), keepdims=True),
+    ),
     "a norm over the batch": lambda h, x, k, m: (
         (lambda z: (z - z.mean(0, keepdims=True)) / tg.sqrt(z.var(0, keepdims=True) + 0.1))(h + x),
         m,
@@ -102,10 +130,11 @@ def test_compiled_is_unrolled(backend, name, batch):
 
         carry = leaf(1, batch, H, dtype=dtype), leaf(2, batch, S, H, dtype=dtype)
         x = leaf(3, T, batch, H, dtype=dtype)
-        assert_same(step, carry, x, [keys], backend=backend)
+        assert_same(step, carry, x, [keys, *weights(x)], backend=backend)
 
 
 def test_a_product_too_large_to_be_written_out_is_left_to_numpy():
+    pytest.importorskip("llvmlite")
     k = leaf(0, 2, 64, 64)
 
     def step(m: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,3 +143,5 @@ def test_a_product_too_large_to_be_written_out_is_left_to_numpy():
 
     with pytest.warns(RuntimeWarning, match="matmul: a product whose right factor changes"):
         assert_same(step, k, leaf(1, T, 2, 64, 64), backend="numba")
+    small = leaf(2, 2, 16, 16)
+    assert_same(step, small, leaf(3, T, 2, 16, 16), backend="numba")

@@ -105,5 +105,7 @@ def test_a_graph_without_flags_says_the_same_in_numbers():
     np.testing.assert_array_equal(again, flag)
     np.testing.assert_array_equal(new, np.maximum(x, h))
     assert without_flags(plain, 1) is plain
+    mixed, _ = traced(lambda h, k: (h * 0.5, k.astype(np.float32) > 0.5), (B, H), (B, H))
+    assert without_flags(mixed, 1).spec(without_flags(mixed, 1).outputs[1]).dtype == np.float64
     alone, _ = traced(lambda a: ~(a > a), (B, H))
     assert without_flags(alone, 1).spec(without_flags(alone, 1).outputs[0]).dtype.kind == "f"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ def flags_as_numbers(
     """
     made = loop.producers()
     flags = [v for v in reads if v in made and loop.spec(v).dtype.kind == "b"]
-    dtypes = {loop.spec(v).dtype for v in (*loop.inputs, *made)}
-    floats = {dtype for dtype in dtypes if dtype.kind == "f"}
+    floats = _floats(loop, (*loop.inputs, *made))
     if not flags or len(floats) != 1:
         return loop, backward, tuple(reads)
     (dtype,) = floats
@@ -57,9 +56,9 @@ def flags_as_numbers(
 
 def without_flags(graph: Graph, carries: int) -> Graph:
     """A step's graph whose carries and outputs are numbers where they were booleans."""
-    used = {v for i in graph.instructions for v in (*i.inputs, i.out)}
-    floats = {graph.spec(v).dtype for v in used if graph.spec(v).dtype.kind == "f"}
     inputs, outputs = graph.inputs[:carries], dict.fromkeys(graph.outputs)
+    used = {v for i in graph.instructions for v in (*i.inputs, i.out)}
+    floats = _floats(graph, inputs) or _floats(graph, used)
     if len(floats) != 1 or not any(_is_flag(graph, v) for v in (*inputs, *outputs)):
         return graph
     (dtype,) = floats
@@ -105,6 +104,11 @@ def run_on_flags(run: Run, graph: Graph, plain: Graph, carries: int) -> Run:
         return outputs, saved
 
     return run_it
+
+
+def _floats(graph: Graph, values: Iterable[int]) -> set[np.dtype[Any]]:
+    dtypes = {graph.spec(v).dtype for v in values}
+    return {dtype for dtype in dtypes if dtype.kind == "f"}
 
 
 def _is_flag(graph: Graph, value: int) -> bool:

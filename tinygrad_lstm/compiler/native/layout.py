@@ -255,7 +255,14 @@ class Layout:
         if value in self.row_sums and i.op is OPS["reshape"]:
             self.row_sums[i.out] = self.row_sums[value]._replace(shape=out)
             return
-        made = self._looked_at(i, self.view(value, len(self.graph.spec(value).shape)), out)
+        source = self.view(value, len(self.graph.spec(value).shape))
+        made = self._looked_at(i, source, out)
+        if made is None:
+            self.copies[i.out] = source
+            self._compute(i._replace(op=_IDENTITY, attrs={}), source.rows)
+            return
+        if made.is_dense():  # along an axis of one number any stride would do
+            made = made._replace(strides=dense(made.shape))
         rows = made.rows
         if not rows and self._becomes_rows(i.out) and made.strides[0] == 0:
             made, rows = made._replace(shape=made.shape[1:], strides=made.strides[1:]), True
@@ -265,7 +272,8 @@ class Layout:
         else:
             self.views[i.out] = made
 
-    def _looked_at(self, i: Instruction, source: View, out: tuple[int, ...]) -> View:
+    def _looked_at(self, i: Instruction, source: View, out: tuple[int, ...]) -> View | None:
+        """The view of a view; None of numbers that have to be put side by side first."""
         name = i.op.name
         if name == "detach":
             return source
@@ -274,9 +282,7 @@ class Layout:
             raise NotNative(f"a view of shape {out} on {self.batch} rows")
         row = out[1:] if rows else out
         if name == "reshape":
-            if not source.is_dense():
-                raise NotNative("a reshape of numbers that do not lie side by side")
-            return source._replace(shape=row, strides=dense(row))
+            return source._replace(shape=row, strides=dense(row)) if source.is_dense() else None
         if name == "transpose":
             axes = i.attrs["axes"]
             if rows and axes[0] != 0:

@@ -20,6 +20,8 @@ __all__ = ["lowered"]
 
 _LARGEST = 1 << 16
 """Numbers of one row that are written to be added up; beyond, BLAS does it better."""
+_LARGEST_PRODUCT = 1 << 12
+"""The same where there are more of them than each factor has."""
 
 
 def lowered(program: Program) -> tuple[Graph, dict[int, int]]:
@@ -87,6 +89,15 @@ class _Writer:
         return self.builder.add(OPS[name], inputs, {}, Spec(shape, self.spec(inputs[0]).dtype))
 
     def reduce(self, name: str, a: int, axis: tuple[int, ...], keepdims: bool) -> int:
+        """A reduction; a sum over the batch and over other axes is one over these first."""
+        first = _leading(axis)
+        if name == "sum" and first and len(first) < len(axis):
+            rest = tuple(k for k in axis if k not in first)
+            total = self.reduce(name, self.reduce(name, a, rest, True), first, True)
+            if keepdims:
+                return total
+            shape = tuple(n for k, n in enumerate(self.spec(a).shape) if k not in axis)
+            return self.looked_at(total, "reshape", shape, shape=shape)
         shape, dtype = self.spec(a)
         kept = [1 if k in axis else n for k, n in enumerate(shape)]
         if not keepdims:
@@ -145,19 +156,16 @@ def _logsumexp(w: _Writer, i: Instruction) -> int:
     return w.builder.add(OPS["reshape"], (whole,), {"shape": out.shape}, out)
 
 
+def _leading(axis: Sequence[int]) -> tuple[int, ...]:
+    """The batch's axis, and those that follow it, among the axes of a reduction."""
+    return tuple(k for n, k in enumerate(sorted(axis)) if n == k)
+
+
 def _sum(w: _Writer, i: Instruction) -> int | None:
-    """A sum over the batch and other axes: these first."""
-    (a,), axis = i.inputs, sorted(i.attrs["axis"])
-    first = [k for n, k in enumerate(axis) if n == k]  # the batch's, and axes that follow it
-    if not first or len(first) == len(axis):
+    (a,), axis = i.inputs, i.attrs["axis"]
+    if w.spec(a).dtype.kind != "f" or len(_leading(axis)) in (0, len(axis)):
         return None
-    rest = tuple(k for k in axis if k not in first)
-    part = w.reduce("sum", a, rest, True)
-    total = w.reduce("sum", part, tuple(first), True)
-    shape = w.spec(i.out).shape
-    return total if w.spec(total).shape == shape else w.looked_at(
-        total, "reshape", shape, shape=shape
-    )
+    return w.reduce("sum", a, axis, i.attrs["keepdims"])
 
 
 def _matmul(w: _Writer, i: Instruction) -> int | None:
@@ -178,8 +186,11 @@ def _total(
     w: _Writer, factors: Sequence[int], axes: Sequence[int], keepdims: bool
 ) -> int | None:
     """The sum over some axes of the factors' product; None if that is too large."""
-    shape = np.broadcast_shapes(*(w.spec(v).shape for v in factors))
-    if math.prod(shape[1:]) > _LARGEST:
+    shapes = [w.spec(v).shape for v in factors]
+    shape = np.broadcast_shapes(*shapes)
+    count = math.prod(shape[1:])
+    spread = count > max(math.prod(s[1:]) for s in shapes)
+    if axes and count > (_LARGEST_PRODUCT if spread else _LARGEST):
         return None
     product = factors[0]
     for factor in factors[1:]:

@@ -206,8 +206,13 @@ class Schedule:
     def _add_item(self, i: Instruction, items: list[_Item], makes: tuple[int, ...]) -> None:
         layout = self.layout
         own = layout.views[i.out]
-        if i.out in layout.copies or i.op.elementwise or i.op.name == "reshape":
-            light = i.op.elementwise and i.out not in layout.copies
+        source = layout.copies.get(i.out)
+        if source is not None and source.shape != own.shape:  # side by side, for another shape
+            target = own._replace(shape=source.shape, strides=dense(source.shape))
+            entry = Entry("copy", (source,), {}, None, target)
+            items.append(_Item.of(entry, source.shape, makes, own.rows))
+        elif source is not None or i.op.elementwise or i.op.name == "reshape":
+            light = i.op.elementwise and source is None
             inputs = self._inputs(i)
             entry = Entry(i.op.name if light else "copy", tuple(inputs), i.attrs, i.out)
             items.append(_Item.of(entry, own.shape, makes, own.rows))
