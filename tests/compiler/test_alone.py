@@ -70,7 +70,7 @@ def test_a_recording_shows_the_integers_too(backend):
 
     record = tg.Recording()
     tg.scan(step, (np.zeros(3), np.array(0)), np.ones((T, 3)), backend=backend, record=record)
-    assert record["k_t"].data.tolist() == [1, 2, 3, 4, 5] and record["h_t"].shape == (T, 3)
+    assert record["k_t"].tolist() == [1, 2, 3, 4, 5] and record["h_t"].shape == (T, 3)
 
 
 def test_a_scan_in_a_step_may_count_too(backend):
@@ -86,6 +86,31 @@ def test_a_scan_in_a_step_may_count_too(backend):
 
     h, k, _ = start()
     assert_same(step, (h, k), series(), [W], backend=backend)
+
+
+def test_a_number_beside_a_large_batch_has_its_gradient(backend):
+    batch, decay = 4096 // H, parameter(3)
+
+    def step(carry: Any, x: Tensor) -> Any:
+        h, s = carry
+        h = tg.tanh(h @ W + x * s)
+        return (h, (s * decay).named("s_t")), h * s
+
+    rng = np.random.default_rng(4)
+    h, s, x = (
+        tg.tensor(rng.normal(size=shape) * 0.5, requires_grad=True)
+        for shape in ((batch, H), (), (T, batch, H))
+    )
+    assert_same(step, (h, s), x, [W, decay], backend=backend)
+    roles = [i.role for i in tg.scan.explain(step, (h, s), x, backend=backend).inputs]
+    assert roles.count("carried alone") == (backend == "numba")
+    grads = []
+    for options in ({"unroll": True}, {"backend": backend}):
+        record = tg.Recording("s_t", grads=True)
+        _, ys = tg.scan(step, (h, s), x, record=record, **options)  # type: ignore[arg-type]
+        (ys * ys).sum().backward()
+        grads.append(record.grad["s_t"])
+    assert_close(grads[1], grads[0], "of a recorded number")
 
 
 @may_fall_back

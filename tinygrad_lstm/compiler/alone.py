@@ -1,12 +1,14 @@
-"""Integers that a step carries for themselves, such as a count of the steps: run before the rest.
+"""What a step carries for itself, such as a count of the steps: run before the rest.
 
-A native loop is about numbers of one floating-point dtype. Whole numbers that depend on nothing
-else that is carried need not be in it: they are run on their own, and stand in the loop as inputs
-of each step.
+A native loop is about numbers of one floating-point dtype, and about rows of a batch, which its
+threads share. Integers, and single numbers beside a large batch, that depend on nothing else that
+is carried need not be in it: they are run on their own, and stand in the loop as inputs of each
+step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -16,6 +18,8 @@ from .graph import Graph
 __all__ = ["Divided", "divide"]
 
 V = TypeVar("V")
+_LARGE = 4096
+"""Numbers carried, from which on to share them out over threads is worth a loop of its own."""
 
 
 class Divided(NamedTuple):
@@ -48,9 +52,11 @@ class Divided(NamedTuple):
 
 
 def divide(graph: Graph, carries: int, xs: int) -> Divided | None:
-    """None if no integers are alone, or nothing else is there."""
+    """None if nothing is alone that a native loop is better without, or nothing else is there."""
     inputs, outputs = graph.inputs[:carries], graph.outputs
-    alone = {v for v in inputs if _kind(graph, v) in "iub"}
+    large = sum(math.prod(graph.spec(v).shape) for v in inputs) >= _LARGE
+    numbers = {v for v in inputs if large and not graph.spec(v).shape}
+    alone = numbers | {v for v in inputs if _kind(graph, v) in "iub"}
     while alone:
         reached = graph.depending_on(set(inputs) - alone)
         pairs = zip(inputs, outputs, strict=False)
@@ -58,7 +64,7 @@ def divide(graph: Graph, carries: int, xs: int) -> Divided | None:
         if left == alone:
             break
         alone = left
-    if not any(_kind(graph, v) in "iu" for v in alone):
+    if not any(_kind(graph, v) in "iu" or v in numbers for v in alone):
         return None
     reached = graph.depending_on(set(inputs) - alone)
     own = [k for k, v in enumerate(inputs) if v in alone]

@@ -119,7 +119,7 @@ def described(
 ) -> Explanation:
     """What a plan does; step, xs, needing: what it was made of.
 
-    alone: how many of the last xs are integers that the step carries for themselves.
+    alone: how many of the last xs are what the step carries for itself.
     """
     return _Describer(plan, step, xs, needing, alone).explanation()
 

@@ -79,8 +79,9 @@ def _traced(
 
 
 def _divided(graph: Graph, carries: int, xs: int, backend: str | None) -> Divided | None:
-    """Where only numbers of one floating-point dtype have a form, what is to be run before."""
-    if any(graph.spec(v).dtype.kind in "iu" for v in graph.inputs[:carries]):
+    """Where only rows of floating-point numbers do well, what is to be run before."""
+    specs = [graph.spec(v) for v in graph.inputs[:carries]]
+    if any(spec.dtype.kind in "iu" or not spec.shape for spec in specs):
         return None if backend_named(backend).over_time else divide(graph, carries, xs)
     return None
 
