@@ -119,18 +119,17 @@ STEPS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("batch", [1, 4])
-def test_compiled_is_unrolled(backend, name, batch):
-    for dtype in (np.float32, np.float64):
-        keys = leaf(0, batch, S, H, dtype=dtype)
+@pytest.mark.parametrize(("batch", "dtype"), [(1, np.float64), (4, np.float64), (4, np.float32)])
+def test_compiled_is_unrolled(backend, name, batch, dtype):
+    keys = leaf(0, batch, S, H, dtype=dtype)
 
-        def step(carry: Any, x: Tensor, keys: Tensor = keys) -> Any:
-            h, m = STEPS[name](*carry[:1], x, keys, carry[1])
-            return (h, m), h + m.sum(1)
+    def step(carry: Any, x: Tensor) -> Any:
+        h, m = STEPS[name](*carry[:1], x, keys, carry[1])
+        return (h, m), h + m.sum(1)
 
-        carry = leaf(1, batch, H, dtype=dtype), leaf(2, batch, S, H, dtype=dtype)
-        x = leaf(3, T, batch, H, dtype=dtype)
-        assert_same(step, carry, x, [keys, *weights(x)], backend=backend)
+    carry = leaf(1, batch, H, dtype=dtype), leaf(2, batch, S, H, dtype=dtype)
+    x = leaf(3, T, batch, H, dtype=dtype)
+    assert_same(step, carry, x, [keys, *weights(x)], backend=backend)
 
 
 def test_a_product_too_large_to_be_written_out_is_left_to_numpy():
