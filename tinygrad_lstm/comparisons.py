@@ -56,28 +56,21 @@ def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
 
 def _operand(x: Any, other: Tensor) -> Tensor:
     """What `other` is compared with, a number, list or array, as a tensor of the same value."""
-    if not _is_whole(other):
-        return constant(_finite_or_infinite(x), other)
-    if isinstance(x, float) and x.is_integer():
+    whole = _is_whole(other)
+    if whole and isinstance(x, float) and x.is_integer():
         x = int(x)
-    if type(x) is int and not _SMALLEST <= x <= _LARGEST:
+    smallest, largest = _INTEGERS if whole else _FLOATS
+    if type(x) is int and not smallest <= x <= largest:
         x = math.inf if x > 0 else -math.inf
-    return Tensor(np.asarray(x))
-
-
-def _finite_or_infinite(x: Any) -> Any:
-    """An integer that is too large for a float as one that is larger than all."""
-    try:
-        return float(x) if type(x) is int else x
-    except OverflowError:
-        return math.inf if x > 0 else -math.inf
+    return Tensor(np.asarray(x)) if whole else constant(x, other)
 
 
 def _is_whole(x: Tensor) -> bool:
     return x._data.dtype.kind != "f"
 
 
-_SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.uint64).max
+_INTEGERS = np.iinfo(np.int64).min, np.iinfo(np.uint64).max
+_FLOATS = -int(np.finfo(np.float64).max), int(np.finfo(np.float64).max)
 
 _greater, _greater_equal = _comparison("greater"), _comparison("greater_equal")
 _equal, _not_equal = _comparison("equal"), _comparison("not_equal")

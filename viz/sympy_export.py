@@ -238,7 +238,7 @@ def _of_flags(sp: Any) -> Mapping[str, Callable[..., Any]]:
         "not_equal": each(sp.Xor),
         "greater": each(lambda a, b: sp.And(a, sp.Not(b))),
         "greater_equal": each(lambda a, b: sp.Or(a, sp.Not(b))),
-        "where": each(lambda c, a, b: sp.ITE(c, a, b)),
+        "where": each(sp.ITE),
         "max": lambda a, axis, keepdims: _extreme(sp.Or, a, axis),
         "min": lambda a, axis, keepdims: _extreme(sp.And, a, axis),
     }

@@ -104,10 +104,11 @@ def test_a_number_beside_a_large_batch_has_its_gradient(backend):
     assert_same(step, (h, s), x, [W, decay], backend=backend)
     roles = [i.role for i in tg.scan.explain(step, (h, s), x, backend=backend).inputs]
     assert roles.count("carried alone") == (backend == "numba")
-    grads = []
-    for options in ({"unroll": True}, {"backend": backend}):
+    grads: list[np.ndarray] = []
+    ways: list[dict[str, Any]] = [{"unroll": True}, {"backend": backend}]
+    for options in ways:
         record = tg.Recording("s_t", grads=True)
-        _, ys = tg.scan(step, (h, s), x, record=record, **options)  # type: ignore[arg-type]
+        _, ys = tg.scan(step, (h, s), x, record=record, **options)
         (ys * ys).sum().backward()
         grads.append(record.grad["s_t"])
     assert_close(grads[1], grads[0], "of a recorded number")

@@ -31,21 +31,20 @@ def both_orders(step: Callable[[Any], Any], one: Any, other: Any, backend: str) 
 
 
 @may_fall_back
-@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (slice(0, 1), slice(False, 2))])
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False)])
 def test_an_index_of_one_is_not_true(backend, one, other):
     both_orders(lambda k: lambda h, x: (h + 1.0, (x[k], x[..., k])), one, other, backend)
 
 
 def test_the_sign_of_zero_counts(backend):
     def step(low: float) -> Any:
-        return lambda h, x: (h, 1.0 / tg.clip(x * 0.0, low, 1.0))
+        return lambda h, x: (h, 1.0 / tg.clip(-x, low, 1.0))
 
     h, x = np.ones(3), np.ones((2, 3))
     with np.errstate(divide="ignore"):
         for low in (0.0, -0.0, 0.0):
-            expected, _ = tg.scan(step(low), h, x, unroll=True)[1], None
             found = tg.scan(step(low), h, x, backend=backend)[1]
-            np.testing.assert_array_equal(found.data, expected.data)
+            np.testing.assert_array_equal(found.data, math.copysign(math.inf, low))
 
 
 @may_fall_back
@@ -87,20 +86,19 @@ def test_an_array_among_attributes_may_change_between_calls(backend):
         (lambda g, out, a, table: g * table,),
         elementwise=True,
     )
-    table = np.array([1.0, 2.0, 3.0])
+    def run(table: np.ndarray) -> None:
+        def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            return scaled(h, table=table) * 0.1, scaled(x, table=table)
+
+        assert_same(step, h, x, backend=backend)
+
     h = tg.tensor(np.ones((2, 3)), requires_grad=True)
     x = tg.tensor(np.arange(24.0).reshape(4, 2, 3), requires_grad=True)
-    for now in ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]):
-        table[:] = now
-        assert_same(
-            lambda h, x: (scaled(h, table=table) * 0.1, scaled(x, table=table)),
-            h,
-            x,
-            backend=backend,
-        )
-    other = np.array([1.0, 2.0, 3.0])
-    assert_same(lambda h, x: (scaled(h, table=other) * 0.1, x), h, x, backend=backend)
-    assert_same(lambda h, x: (h, scaled(x, table=other)), h, x, backend=backend)
+    table = np.array([1.0, 2.0, 3.0])
+    run(table)
+    table[:] = [4.0, 5.0, 6.0]
+    run(table)
+    run(np.array([1.0, 2.0, 3.0]))  # as the first one was then
 
 
 def test_keys_are_equal_where_numpy_does_the_same():

@@ -71,15 +71,13 @@ class _Writer:
         """The value that is the sum; None if no product of matrices is in it."""
         texts, result = i.attrs["subscripts"].split("->")
         terms = [_Term(v, text) for v, text in zip(i.inputs, texts.split(","), strict=True)]
-        started = False
         while (product := self._find(terms, result)) is not None:
-            started = True
             terms = [t for t in terms if t is not product.left and t is not product.right]
             terms.insert(0, self._multiplied(product))
-        if not started:
+        if len(terms) == len(i.inputs):
             return None
         if len(terms) == 1 and set(terms[0].letters) == set(result):
-            return self._in_order(terms[0], result).value
+            return self._in_order(terms[0], result)
         subscripts = ",".join(t.letters for t in terms) + "->" + result
         values = [t.value for t in terms]
         return self._builder.add(
@@ -87,7 +85,7 @@ class _Writer:
         )
 
     def _find(self, terms: Sequence[_Term], result: str) -> _Product | None:
-        """A product of two of the terms, best one whose axes come in the order of the result."""
+        """A product of two of the terms, if possible one with the axes of the result in order."""
         found: list[_Product] = []
         for left, right in permutations(terms, 2):
             if left.value in self._varying and right.value not in self._varying:
@@ -100,20 +98,15 @@ class _Writer:
     def _product(
         self, left: _Term, right: _Term, result: str, others: Iterable[_Term]
     ) -> _Product | None:
-        wanted = result + "".join(t.letters for t in others)
+        wanted = "".join(dict.fromkeys(result + "".join(t.letters for t in others)))
         inner = _both(left.letters, right.letters)
-        ordered = result + wanted  # the result's letters first, in its order
-        rows = "".join(k for k in dict.fromkeys(ordered + left.letters) if k in left.letters)
-        rows = "".join(k for k in rows if k not in inner)
-        columns = "".join(k for k in dict.fromkeys(ordered) if k in right.letters)
-        columns = "".join(k for k in columns if k not in inner)
-        sizes = zip(self._sizes(left, inner), self._sizes(right, inner), strict=True)
+        rows, columns = _both(wanted, left.letters), _both(wanted, right.letters)
         fits = (
             bool(inner and columns)
             and not _both(inner, wanted)
-            and set(rows) <= set(wanted)
+            and set(left.letters) == {*inner, *rows}
             and set(right.letters) == {*inner, *columns}
-            and all(m == n for m, n in sizes)
+            and self._sizes(left, inner) == self._sizes(right, inner)
         )
         return _Product(left, right, rows, inner, columns) if fits else None
 
@@ -121,8 +114,8 @@ class _Writer:
         left, right, rows, inner, columns = product
         inside = math.prod(self._sizes(left, inner))
         outer, wide = self._sizes(left, rows), self._sizes(right, columns)
-        a = self._in_order(left, rows + inner).value
-        b = self._in_order(right, inner + columns).value
+        a = self._in_order(left, rows + inner)
+        b = self._in_order(right, inner + columns)
         a = self._reshaped(a, (*(outer or (1,)), inside))
         b = self._reshaped(b, (inside, math.prod(wide)))
         dtype = self._builder.specs[a].dtype
@@ -136,13 +129,12 @@ class _Writer:
         shape = self._builder.specs[term.value].shape
         return tuple(shape[term.letters.index(k)] for k in letters)
 
-    def _in_order(self, term: _Term, letters: str) -> _Term:
+    def _in_order(self, term: _Term, letters: str) -> int:
         if term.letters == letters:
-            return term
+            return term.value
         axes = tuple(term.letters.index(k) for k in letters)
         spec = Spec(self._sizes(term, letters), self._builder.specs[term.value].dtype)
-        made = self._builder.add(_TRANSPOSE, (term.value,), {"axes": axes}, spec)
-        return _Term(made, letters)
+        return self._builder.add(_TRANSPOSE, (term.value,), {"axes": axes}, spec)
 
     def _reshaped(self, value: int, shape: tuple[int, ...]) -> int:
         spec = self._builder.specs[value]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..tensor import Array, Op
 
-__all__ = ["Graph", "Instruction", "Spec", "fingerprint", "frozen", "users"]
+__all__ = ["Graph", "Instruction", "Spec", "frozen", "users"]
 
 
 class Spec(NamedTuple):
@@ -53,6 +54,16 @@ class Graph:
     def spec(self, value: int) -> Spec:
         """Shape and dtype of a value."""
         return self.specs[value]
+
+    @cached_property
+    def mark(self) -> tuple[Any, ...]:
+        """Everything that a plan depends on, as something to look up by: all but the names."""
+        told = [frozen(i.attrs) if i.attrs else None for i in self.instructions]
+        instructions = tuple(
+            [(i.op, i.inputs, t, i.out) for i, t in zip(self.instructions, told, strict=True)]
+        )
+        constants = tuple((k, a.dtype.str, a.tobytes()) for k, a in self.constants.items())
+        return self.inputs, self.outputs, instructions, self.specs, constants
 
     def producers(self) -> dict[int, Instruction]:
         """The instruction that makes each computed value."""
@@ -165,15 +176,6 @@ def in_order(graph: Graph) -> Graph:
                 del waiting[instruction.out]
                 stack.pop()
     return replace(graph, instructions=tuple(ordered))
-
-
-def fingerprint(graph: Graph) -> tuple[Any, ...]:
-    """Everything that a plan depends on, as something to look up by."""
-    instructions = tuple(
-        [(i.op, i.inputs, frozen(i.attrs) if i.attrs else None, i.out) for i in graph.instructions]
-    )
-    constants = tuple((k, a.dtype.str, a.tobytes()) for k, a in graph.constants.items())
-    return graph.inputs, graph.outputs, instructions, graph.specs, constants
 
 
 def frozen(value: Any) -> Any:

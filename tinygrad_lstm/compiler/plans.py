@@ -18,7 +18,7 @@ __all__ = ["Key", "plan_for"]
 
 
 class Key(NamedTuple):
-    """What decides about a plan: the step's fingerprint, and all that Plan is given besides."""
+    """What decides about a plan: the graph's mark, and all that Plan is given besides."""
 
     step: Any
     carries: int

@@ -9,7 +9,7 @@ from ..context import CONTEXT
 from ..tensor import Tensor, record_results
 from .alone import Divided, divide
 from .backends import backend_named
-from .graph import Graph, fingerprint
+from .graph import Graph
 from .op import PART, SCAN
 from .plans import Key, plan_for
 from .probe import Probe
@@ -50,7 +50,6 @@ class _Called(NamedTuple):
     """A traced step and what it is called with. series: x, what is drawn, and what a probe adds."""
 
     graph: Graph
-    mark: Any
     states: Sequence[Tensor]
     series: Sequence[Tensor]
     traced: Traced
@@ -65,17 +64,16 @@ def _traced(
     probe: Probe | None = None,
 ) -> _Called:
     traced = trace_step(step, states, inputs)
-    graph, mark = traced.graph, traced.mark
+    graph = traced.graph
     series = [*inputs, *drawn(traced.draws, count)]
     if probe is not None:
         graph, taps = probe.insert(graph, len(states), len(series))
-        mark = fingerprint(graph)
         series += taps
 
     def check() -> None:
         check_repeatable(traced, trace_step(step, states, inputs))
 
-    return _Called(graph, mark, states, series, traced, check)
+    return _Called(graph, states, series, traced, check)
 
 
 def _divided(graph: Graph, carries: int, xs: int, backend: str | None) -> Divided | None:
@@ -95,12 +93,11 @@ def _run_divided(
     called: _Called, divided: Divided, count: int, backend: str | None
 ) -> list[Tensor]:
     """What is alone first, by NumPy; then the others, which read it at each step."""
-    graph, (alone, others) = divided.ahead, divided.chosen(called.states)
-    first = called._replace(graph=graph, mark=fingerprint(graph), states=alone)
-    found, graph = _run(first, count, "numpy"), divided.rest
+    alone, others = divided.chosen(called.states)
+    found = _run(called._replace(graph=divided.ahead, states=alone), count, "numpy")
     results, before = found[: len(divided.outputs)], found[len(divided.outputs) :]
     series = [*called.series, *before]
-    second = called._replace(graph=graph, mark=fingerprint(graph), states=others, series=series)
+    second = called._replace(graph=divided.rest, states=others, series=series)
     return divided.together(results, _run(second, count, backend))
 
 
@@ -162,7 +159,7 @@ def _planned(called: _Called, count: int, backend: str | None, rows: bool = Fals
     recording = CONTEXT.get().recording
     needing = tuple(recording and t.requires_grad for t in tensors)
     carries, xs = len(called.states), len(called.series)
-    key = Key(called.mark, carries, xs, count, needing, backend, rows)
+    key = Key(called.graph.mark, carries, xs, count, needing, backend, rows)
     plan = plan_for(key, called.graph, called.check)
     return Prepared(tensors, called.graph, plan, xs, called.traced)
 

@@ -18,7 +18,7 @@ from ..parallel.blas import one_blas_thread
 from ..sweep import toposort
 from ..tensor import Array, Node, Op, Tensor, next_number, record
 from ..wording import describe, describe_call, describe_place
-from .graph import Graph, fingerprint
+from .graph import Graph
 from .recent import Recent
 from .trace import outline_of, recorded_since
 
@@ -32,7 +32,6 @@ class Traced(NamedTuple):
     """A step recorded once."""
 
     graph: Graph  # inputs: carries, xs, what is drawn per step, captured
-    mark: Any  # the graph's fingerprint
     captured: list[Tensor]
     draws: list[Callable[[], Array]]  # how to draw
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
@@ -54,20 +53,17 @@ def trace_step(
     ends = [*new, *ys]
     outline = outline_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
     key = outline.key()
-    known = _graphs.find(key)
-    if known is None:
-        graph = outline.graph()
-        known = _graphs.keep(key, (graph, fingerprint(graph)))
-    return Traced(*known, outline.tensors(), tracer.draws, ends, since)
+    graph = _graphs.find(key) or _graphs.keep(key, outline.graph())
+    return Traced(graph, outline.tensors(), tracer.draws, ends, since)
 
 
-_graphs: Recent[Any, tuple[Graph, Any]] = Recent()
-"""Graphs of steps, with their fingerprints: a step that is traced again most often is known."""
+_graphs: Recent[Any, Graph] = Recent()
+"""Graphs of steps, by their outlines: a step that is traced again most often is known."""
 
 
 def check_repeatable(once: Traced, again: Traced) -> None:
     """Raise GraphError if the step, called a second time, did something else."""
-    if once.mark != again.mark:
+    if once.graph.mark != again.graph.mark:
         raise GraphError(
             "scan: step records other ops or numbers when it is called again: "
             f"{_difference(once, again)}. {_WHY_REPEATABLE}"

@@ -29,8 +29,7 @@ def __getitem__(x: Tensor, index: Any) -> Tensor:
 
 
 def _plain_index(index: Any) -> Any:
-    """What NumPy takes; arrays as copies, for the index is read again on the way back, and later
-    calls of a compiled step are told by it, and so what has changed must not be in it."""
+    """What NumPy takes, and nothing that may change: it is read again on the way back."""
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, slice):

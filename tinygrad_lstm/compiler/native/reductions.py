@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ..backends import NotNative
 from .arguments import Given
@@ -20,31 +21,43 @@ _START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
 
 def reduce_rows(body: Body, stage: Reduction) -> None:
     """One reduction of a step, over some axes of each row."""
+    view = body.schedule.resolved(stage.source)
+    kept = [k for k in range(len(view.shape)) if k not in stage.axes]
+    places = dense(tuple(view.shape[k] for k in kept))
+    inner, (steps,) = collapsed(
+        [view.shape[k] for k in stage.axes], [[view.strides[k] for k in stage.axes]]
+    )
+    if kept and view.strides[kept[-1]] == 1 and (not steps or steps[-1] != 1):
+        count = view.shape[kept[-1]]
+        with _each(body, stage, kept[:-1], places) as (a, c):
+            _reduce_together(body, stage.name, a, c, count, inner, steps)
+    else:
+        with _each(body, stage, kept, places) as (a, c):
+            total = _reduced(body, stage.name, a, inner, steps)
+            body.f.store(body.scalar.name, total, c, body.scalar.bytes)
+
+
+@contextmanager
+def _each(
+    body: Body, stage: Reduction, axes: Sequence[int], places: Sequence[int]
+) -> Iterator[tuple[str, str]]:
+    """Loops over rows, and over axes of them: where the source begins, and where the result does.
+
+    places: the strides of these axes in the result.
+    """
     f, s = body.f, body.scalar
     kind, pointer, row, view = body.located(stage.source)
     if kind == "i8":
         raise NotNative(f"{stage.name}: a reduction of flags")
-    kept = [k for k in range(len(view.shape)) if k not in stage.axes]
-    shape, strides = tuple(view.shape[k] for k in kept), [view.strides[k] for k in kept]
-    inner, (steps,) = collapsed(
-        [view.shape[k] for k in stage.axes], [[view.strides[k] for k in stage.axes]]
-    )
-    places = dense(shape)
-    side_by_side = bool(kept) and strides[-1] == 1 and (not steps or steps[-1] != 1)
     out, out_row, rows, _ = body.homes[stage.out]
     with body.each_row(rows) as r:
         a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
         c = f.at(s.name, out, f.mul(r, out_row)) if rows else out
-        alone = len(kept) - side_by_side
-        with body.each_index(shape[:alone]) as index:
-            for i, stride, place in zip(index, strides, places, strict=False):
-                a = f.at(kind, a, f.mul(i, stride))
+        with body.each_index([view.shape[k] for k in axes]) as index:
+            for i, k, place in zip(index, axes, places, strict=False):
+                a = f.at(kind, a, f.mul(i, view.strides[k]))
                 c = f.at(s.name, c, f.mul(i, place))
-            if side_by_side:
-                _reduce_together(body, stage.name, a, c, shape[-1], inner, steps)
-            else:
-                total = _reduced(body, stage.name, a, inner, steps)
-                f.store(s.name, total, c, s.bytes)
+            yield a, c
 
 
 def _reduce_together(
@@ -69,32 +82,22 @@ def _reduce_together(
 def add_along(body: Body, stage: Reduction) -> None:
     """The sums of all numbers so far, along an axis of each row."""
     f, s = body.f, body.scalar
-    kind, pointer, row, view = body.located(stage.source)
-    if kind == "i8":
-        raise NotNative("cumsum: of flags")
-    (axis,), places = stage.axes, dense(view.shape)
-    kept = [k for k in range(len(view.shape)) if k != axis]
-    together = bool(kept) and kept[-1] > axis and view.strides[-1] == 1
-    out, out_row, rows, _ = body.homes[stage.out]
-    with body.each_row(rows) as r:
-        a = f.at(kind, pointer, f.add(f.mul(r, row), view.offset))
-        c = f.at(s.name, out, f.mul(r, out_row)) if rows else out
-        apart = kept[:-1] if together else kept
-        with body.each_index([view.shape[k] for k in apart]) as index:
-            for i, k in zip(index, apart, strict=True):
-                a = f.at(kind, a, f.mul(i, view.strides[k]))
-                c = f.at(s.name, c, f.mul(i, places[k]))
-            for j, width in body.pieces(view.shape[-1] if together else 1):
-                vectors = Vectors(f, s, width)
-                slot = f.slot(vectors.kind)
-                f.store(vectors.kind, vectors.constant(0.0), slot, 64)
-                with f.loop(view.shape[axis]) as n:
-                    at = f.at(s.name, f.at(s.name, a, j), f.mul(n, view.strides[axis]))
-                    x = f.load(vectors.kind, at, s.bytes)
-                    total = vectors.binary("fadd", f.load(vectors.kind, slot, 64), x)
-                    f.store(vectors.kind, total, slot, 64)
-                    to = f.at(s.name, f.at(s.name, c, j), f.mul(n, places[axis]))
-                    f.store(vectors.kind, total, to, s.bytes)
+    view, (axis,) = body.schedule.resolved(stage.source), stage.axes
+    places, last = dense(view.shape), len(view.shape) - 1
+    together = axis < last and view.strides[last] == 1
+    apart = [k for k in range(last + 1) if k != axis and not (together and k == last)]
+    with _each(body, stage, apart, [places[k] for k in apart]) as (a, c):
+        for j, width in body.pieces(view.shape[last] if together else 1):
+            vectors = Vectors(f, s, width)
+            slot = f.slot(vectors.kind)
+            f.store(vectors.kind, vectors.constant(0.0), slot, 64)
+            with f.loop(view.shape[axis]) as n:
+                at = f.at(s.name, f.at(s.name, a, j), f.mul(n, view.strides[axis]))
+                x = f.load(vectors.kind, at, s.bytes)
+                total = vectors.binary("fadd", f.load(vectors.kind, slot, 64), x)
+                f.store(vectors.kind, total, slot, 64)
+                to = f.at(s.name, f.at(s.name, c, j), f.mul(n, places[axis]))
+                f.store(vectors.kind, total, to, s.bytes)
 
 
 def _reduced(
