@@ -27,6 +27,8 @@ def label_of(node: Node) -> str:
         parts.append(node.dtype)
     if node.parameters and node.kind == "box":
         parts.append("with " + ", ".join(node.parameters))
+    if node.reads:
+        parts.append("reading " + ", ".join(node.reads))
     if node.shared:
         parts.append("shared")
     return plain(", ".join(parts))

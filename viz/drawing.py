@@ -19,10 +19,11 @@ from .figures import Figure, heading_line, inside
 from .geometry import Label, Layout
 from .layout import positions, render, require_graphviz
 from .model import Model
-from .overlays import Overlays, backward_graph
+from .overlays import Backward, Overlays, backward_graph
 from .scopes import VIEWS, Scopes, default_view, patterns
 from .svg import svg
 from .theme import Theme, theme_named
+from .titles import clear_titles
 from .trace import Trace, tensors_in
 from .views import build
 
@@ -79,17 +80,18 @@ def draw(
     trace = Trace(outputs)
     view = view or default_view(trace)
     overlays = Overlays(trace, values=values, grads=grads, grad_outputs=grad_outputs)
-    names = {}
+    back = Backward([], {}, set())
     if backward:
-        results, names = backward_graph(trace, view, grad_outputs)
-        trace = Trace([*outputs, *results])
+        back = backward_graph(trace, view, grad_outputs)
+        trace = Trace([*outputs, *back.results])
     scopes = Scopes(trace, view, patterns(fold), patterns(open))
     model = build(
         trace,
         scopes,
         view,
         title=title,
-        names=names,
+        names=back.names,
+        ends=back.ends,
         value=overlays.value if values else None,
         grad=overlays.grad if grads else None,
         max_nodes=max_nodes,
@@ -134,6 +136,7 @@ class Drawing:
             margin=t.MARGIN,
             size=self._size,
         )
+        clear_titles(self.model, layout)
         return self._with_heading(layout)
 
     def _with_heading(self, layout: Layout) -> Layout:

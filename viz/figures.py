@@ -136,7 +136,18 @@ def detail_lines(node: Node) -> list[Line]:
         lines.append(name_line(node.name))
     if shape:
         lines.append(line(shape, t.SMALL, "small"))
+    if node.reads:
+        lines.append(reads_line(node.reads))
     return [*lines, *overlay_lines(node)]
+
+
+def reads_line(names: Sequence[str]) -> Line:
+    """The forward values that a backward rule reads."""
+    listed = [name_line(name, t.SMALL).runs for name in names]
+    parts = [Run("reads ")]
+    for k, name in enumerate(listed):
+        parts += [Run(", "), *name] if k else name
+    return Line(tuple(parts), t.SMALL, "small")
 
 
 def leaf_lines(node: Node) -> list[Line]:

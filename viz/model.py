@@ -49,7 +49,8 @@ class Node:
     leaves; "output", a terminal that stands for a value leaving the picture. caption: what it is in
     words. origin: what an input was taken from, such as `x[2]`. operands: what an op takes that is
     no node of its own, by input position, None where an edge comes in. parameters: the names of
-    those used inside. shared: the parameter is drawn in other clusters too.
+    those used inside. reads: the names of forward values from elsewhere that a backward rule
+    multiplies with. shared: the parameter is drawn in other clusters too.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Node:
     op: str | None = None
     operands: tuple[str | None, ...] = ()
     parameters: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     value: Summary | None = None
     grad: Summary | None = None
     requires_grad: bool = False

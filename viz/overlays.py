@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,18 @@ from tinygrad_lstm import Node as Op
 from .model import Summary, summarize
 from .trace import Key, Trace, key_of
 
-__all__ = ["Overlays", "backward_graph"]
+__all__ = ["Backward", "Overlays", "backward_graph"]
+
+
+class Backward(NamedTuple):
+    """Recorded gradients, what a picture calls values of theirs, and where gradients arrive.
+
+    ends: the results that are gradients of something given from outside, not of parameters.
+    """
+
+    results: list[Tensor]
+    names: dict[Key, str]
+    ends: set[Key]
 
 
 class Overlays:
@@ -77,10 +88,8 @@ def _gradients(trace: Trace, grad_outputs: Any) -> dict[Key, Tensor]:
     return {key_of(t): g for t, g in zip(wanted, found, strict=True) if g is not None}
 
 
-def backward_graph(
-    trace: Trace, view: str, grad_outputs: Any = None
-) -> tuple[list[Tensor], dict[Key, str]]:
-    """Recorded gradients of a trace's outputs, and the names a picture gives them.
+def backward_graph(trace: Trace, view: str, grad_outputs: Any = None) -> Backward:
+    """Recorded gradients of a trace's outputs.
 
     In the ops view they lead to the leaves; otherwise to what the drawn ops take of them, so that
     cutting weights apart and putting their gradients together stays out of the picture.
@@ -96,13 +105,17 @@ def backward_graph(
         if seed.node is None:
             names[seed] = seed.name or (f"{top}∂{t.name}" if t.name else "gradient")
     results: dict[Key, Tensor] = {}
+    ends: set[Key] = set()
     for t, g in zip(wanted, found, strict=True):
         if g is not None and g.node is not None and g.node.is_backward:
             results[key_of(g)] = g
-            name = t.name or (trace.parameter_name(t) if trace.is_parameter(t) else "")
+            given = not trace.is_parameter(t)
+            name = t.name or ("" if given else trace.parameter_name(t))
             if name:
                 names.setdefault(key_of(g), f"{top}∂{name}")
-    return list(results.values()), names
+            if name and given:
+                ends.add(key_of(g))
+    return Backward(list(results.values()), names, ends)
 
 
 def _frontier(trace: Trace) -> list[Tensor]:

@@ -125,9 +125,10 @@ class Parts:
         text = number(float(t.data))
         return self.describe(t, Node(ident, "constant", text, cluster=cluster))
 
-    def terminal(self, key: Key, ident: str, name: str, role: str) -> Node:
-        """Where a value leaves the picture."""
-        return self.describe(key, Node(ident, "output", "", name, caption=role))
+    def terminal(self, key: Key, ident: str, name: str, role: str, is_backward: bool) -> Node:
+        """Where a value, or a gradient, leaves the picture. role: what it is in words."""
+        drawn = Node(ident, "output", "", name, caption=role or None, is_backward=is_backward)
+        return self.describe(key, drawn)
 
 
 def shape_of(key: Key) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ thousand ops and a thousand nested scopes are a matter of memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from tinygrad_lstm import Node as Op
 from tinygrad_lstm import Tensor
@@ -36,11 +36,15 @@ def build(
     *,
     title: str | None = None,
     names: Mapping[Key, str] | None = None,
+    ends: Set[Key] = frozenset(),
     value: Overlay | None = None,
     grad: Overlay | None = None,
     max_nodes: int | None = None,
 ) -> Model:
-    """The model of a trace. names: for what has none of its own. value, grad: overlays.
+    """The model of a trace.
+
+    names: for what has none of its own. ends: where gradients leave the picture. value, grad:
+    overlays.
 
     Raises PictureTooLargeError if there would be more than max_nodes nodes.
     """
@@ -49,7 +53,7 @@ def build(
     if max_nodes is not None and placement.size() > max_nodes:
         raise _too_large(placement.size(), max_nodes, view, scopes)
     parts = Parts(trace, placement, short, names or {}, value, grad)
-    return _Builder(trace, scopes, short, placement, parts).model(view, title)
+    return _Builder(trace, scopes, short, placement, parts, ends).model(view, title)
 
 
 def _too_large(size: int, limit: int, view: str, scopes: Scopes) -> PictureTooLargeError:
@@ -66,15 +70,22 @@ def _too_large(size: int, limit: int, view: str, scopes: Scopes) -> PictureTooLa
 
 class _Builder:
     def __init__(
-        self, trace: Trace, scopes: Scopes, short: Shortcuts, placement: Placement, parts: Parts
+        self,
+        trace: Trace,
+        scopes: Scopes,
+        short: Shortcuts,
+        placement: Placement,
+        parts: Parts,
+        ends: Set[Key],
     ) -> None:
         self.trace, self.scopes, self.short = trace, scopes, short
-        self.placement, self.parts = placement, parts
+        self.placement, self.parts, self.ends = placement, parts, ends
         self.simple = short.enabled
         self.roles = Roles(trace, scopes)
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.drawn_edges: set[tuple[str, str, Key]] = set()
+        self.ways: set[tuple[str, str]] = set()  # that gradients take
         self.leaving: dict[str, dict[Key, None]] = {}  # box -> values that leave it
         self.used_outside: dict[Op, set[str]] = {}  # value of a cell -> roles it has elsewhere
         self.copies: dict[str, list[str]] = {}  # parameter -> the nodes that show it
@@ -164,8 +175,28 @@ class _Builder:
             return
         self.drawn_edges.add((tail, ident, key))
         self._leave(tail, key)
+        if boxed and head.is_backward and self._is_told(tail, ident, key):
+            return
         place = None if boxed else position
         self.edges.append(Edge(tail, ident, self.parts.name(key), place, role, head.is_backward))
+
+    def _is_told(self, tail: str, ident: str, key: Key) -> bool:
+        """Whether a backward rule's box needs no edge for what it takes.
+
+        Forward values with a name that come from elsewhere it names: lines from everywhere to
+        everywhere could not be followed. Of gradients that take the same way there is one edge.
+        """
+        source, box = self.nodes[tail], self.nodes[ident]
+        if source.is_backward:
+            again = (tail, ident) in self.ways
+            self.ways.add((tail, ident))
+            return again and is_box(tail)
+        name = self.parts.name(key)
+        if name is None or source.cluster == box.cluster:
+            return False
+        if name not in box.reads:
+            box.reads = (*box.reads, name)
+        return True
 
     def _leave(self, tail: str, key: Key) -> None:
         if is_box(tail):
@@ -185,7 +216,8 @@ class _Builder:
                 box.shape = shape_of(first)
         named = {k for k, keys in self.leaving.items() if len(keys) > 1 or is_scan(k)}
         for edge in self.edges:
-            edge.labelled = edge.tail in named and edge.name is not None
+            told = edge.name == self.nodes[edge.head].name
+            edge.labelled = edge.tail in named and edge.name is not None and not told
 
     # -- what leaves the picture ------------------------------------------------------------------
 
@@ -196,18 +228,21 @@ class _Builder:
             key = key_of(t)
             tail = self._leaf(t) if t.node is None else self.placement.ident(t.node)
             self._leave(tail, key)
-            label = result.label or (self.parts.name(key) if is_scan(tail) else None)
+            ended = self.simple and key in self.ends and is_box(tail)
+            named = ended or is_scan(tail)
+            label = result.label or (self.parts.name(key) if named else None)
             if label is None:
                 self.nodes[tail].is_output = True
                 continue
             role = _role_of_result(label)
-            self._add_terminal(f"out{k}", key, label, role, tail)
+            self._add_terminal(f"out{k}", key, label, "" if ended else role, tail)
             if t.node is not None and self.roles.cell(t.node) != NO_FRAME:
                 self.used_outside.setdefault(t.node, set()).add(role)
 
     def _add_terminal(self, ident: str, key: Key, name: str, role: str, tail: str) -> None:
-        self.nodes[ident] = self.parts.terminal(key, ident, name, role)
-        self.edges.append(Edge(tail, ident, name, None, role))
+        backward = self.nodes[tail].is_backward
+        self.nodes[ident] = self.parts.terminal(key, ident, name, role, backward)
+        self.edges.append(Edge(tail, ident, name, None, role, backward))
         self._leave(tail, key)
 
     def _add_states(self) -> None:

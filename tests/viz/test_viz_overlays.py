@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pictures import contents, labels, lstm_cell, scalar_graph, texts
+from pictures import contents, labels, lstm_cell, rng, scalar_graph, texts
 
 import tinygrad_lstm as tg
 import viz
 from viz.model import Summary
+from viz.roles import LONG_TERM
 
 
 def test_a_scalar_graph_shows_its_values_and_gradients() -> None:
@@ -156,6 +157,52 @@ def test_the_gradient_flows_back_along_the_memory() -> None:
     assert ("short-term memory/tanh", "long-term memory/⊙") in flow
     assert ("long-term memory/⊙", "forget gate/σ") in flow
     assert ("forget gate/σ", "forget gate/ANN") in flow
+
+
+def states_with_gradients() -> tuple[tg.Tensor, tg.Tensor]:
+    """h_t and c_t of a cell whose inputs all require a gradient."""
+
+    def given(name: str, width: int) -> tg.Tensor:
+        return tg.tensor(rng().normal(size=(2, width)), name=name, requires_grad=True)
+
+    cell = tg.nn.LSTMCell(3, 4, rng=0, dtype="float64")
+    return cell(given("x_t", 3), (given("h_{t-1}", 4), given("c_{t-1}", 4)))
+
+
+def test_rules_name_the_forward_values_they_read_from_elsewhere() -> None:
+    model = viz.draw(states_with_gradients(), backward=True).model
+    names = labels(model)
+    reads = {names[n.id]: n.reads for n in model.nodes if n.is_backward and n.reads}
+    assert reads["short-term memory/⊙"] == ("o_t",)
+    assert reads["forget gate/ANN"] == ("h_{t-1}", "x_t")
+    products = [n.reads for n in model.nodes if n.is_backward and names[n.id] == f"{LONG_TERM}/⊙"]
+    assert sorted(map(sorted, products)) == [["c_{t-1}", "f_t"], ["g_t", "i_t"]]
+    for edge in model.edges:  # what is left stays within a part of the cell
+        tail, head = model.node(edge.tail), model.node(edge.head)
+        if head.is_backward and not tail.is_backward:
+            assert tail.cluster == head.cluster
+
+
+def test_gradients_of_what_goes_in_leave_the_picture_by_name() -> None:
+    model = viz.draw(states_with_gradients(), backward=True).model
+    ends = {n.name: n for n in model.nodes if n.kind == "output" and n.is_backward}
+    assert set(ends) == {"∂c_{t-1}", "∂h_{t-1}", "∂x_t"}
+    assert ends["∂x_t"].shape == (2, 3)
+    (edge,) = [e for e in model.edges if e.head == ends["∂c_{t-1}"].id]
+    assert labels(model)[edge.tail] == f"{LONG_TERM}/⊙"
+    assert not edge.labelled  # the terminal says it
+    arrived = viz.draw(states_with_gradients(), backward=True, values=True).model
+    h_t, c_t = states_with_gradients()
+    before = next(t for t in arrived.nodes if t.name == "∂c_{t-1}")
+    leaf = next(n for n in viz.draw((h_t, c_t), grads=True).model.nodes if n.name == "c_{t-1}")
+    assert before.value is not None and leaf.grad is not None
+    assert before.value.mean == pytest.approx(leaf.grad.mean)
+
+
+def test_gradients_that_go_from_one_rule_to_another_take_one_edge() -> None:
+    model = viz.draw(states_with_gradients(), backward=True).model
+    ways = [(e.tail, e.head) for e in model.edges if model.node(e.tail).is_backward]
+    assert len(ways) == len(set(ways))
 
 
 def test_the_ops_of_a_backward_graph_can_be_drawn_one_by_one() -> None:
