@@ -218,6 +218,17 @@ def test_a_graph_run_once_leaves_its_inputs_and_what_is_asked_for(monkeypatch):
     np.testing.assert_array_equal(arrays[0], before[0])
 
 
+def test_stacked_transposed_matrices_are_laid_out_row_by_row():
+    def f(a: Tensor, b: Tensor) -> Tensor:
+        return tg.stack([a.T, b.T])
+
+    graph, arrays = traced(f, (5, 3), (5, 3))
+    (found,) = run_once(graph, [graph.outputs])(arrays)
+    np.testing.assert_array_equal(found[0], run(graph, arrays)[0])
+    assert found[0].flags.c_contiguous
+    assert not np.stack([a.T for a in arrays]).flags.c_contiguous  # or nothing is tested here
+
+
 def test_idle_memory_is_used_again_until_it_is_released():
     memory.release()
     tracemalloc.start()

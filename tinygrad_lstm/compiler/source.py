@@ -61,6 +61,8 @@ class Source:
     def line(self, i: Instruction) -> str:
         """The instruction run once: its result under its name."""
         result = self.forward(i)
+        if i.op.name == "stack":  # of transposed matrices NumPy makes transposed ones: slow ones
+            result = f"np.ascontiguousarray({result})"
         if not self.graph.spec(i.out).shape:  # which NumPy gives as a number
             result = f"np.asarray({result})"
         return f"v{i.out} = {result}"
