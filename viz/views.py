@@ -216,7 +216,7 @@ class _Builder:
                 box.shape = shape_of(first)
         named = {k for k, keys in self.leaving.items() if len(keys) > 1 or is_scan(k)}
         for edge in self.edges:
-            told = edge.name == self.nodes[edge.head].name
+            told = edge.is_backward and edge.name == self.nodes[edge.head].name
             edge.labelled = edge.tail in named and edge.name is not None and not told
 
     # -- what leaves the picture ------------------------------------------------------------------
