@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from both_ways import assert_same
+from both_ways import assert_same as same_both_ways
 from graphs import B, assert_same_numbers, ops, parameter, the, traced, varying
-from user_cells import H, I
+from user_cells import H, I, tensors
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
@@ -26,6 +26,22 @@ PRODUCTS = {  # subscripts of what varies, of the weights, of the result
     "columns between rows": ("bki,ij->bjk", {"matmul": 1, "transpose": 1}),
     "a vector": ("i,ij->j", {"matmul": 1, "reshape": 2}),
 }
+
+def test_rows_times_several_matrices_are_one_product(assert_same):
+    u, w = parameter(0, 4, I, H), parameter(1, 4, H, H)
+
+    def step(h: Tensor, x: Tensor) -> Tensor:
+        z = x @ u + h @ w  # (4, B, H)
+        return tg.sigmoid(z[0]) * h + tg.sigmoid(z[1]) * tg.tanh(z[2] + z[3])
+
+    graph, arrays = traced(step, (B, H), (B, I))
+    found = products_of_einsums(graph, varying(graph, 2))
+    products = [i for i in found.instructions if i.op.name == "matmul"]
+    assert [found.spec(i.out).shape for i in products] == [(B, 4 * H)] * 2
+    assert_same_numbers(graph, found, arrays)
+    assert_same(lambda h, x: (step(h, x),) * 2, tensors(H, B), tensors(I, 5, B), [u, w])
+
+
 NONE = {
     "each row its own": "bi,bij->bj",
     "no sum": "bi,ij->bij",
@@ -121,4 +137,4 @@ def test_a_cell_written_with_einsum_has_the_plan_of_one_written_with_products(ba
         str(tg.scan.explain(step, h, x, backend=backend)) for step in (by_einsum, by_products)
     ]
     assert plans[0] == plans[1]
-    assert_same(by_einsum, h, x, [u, w, b], backend=backend)
+    same_both_ways(by_einsum, h, x, [u, w, b], backend=backend)

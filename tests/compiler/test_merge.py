@@ -86,7 +86,7 @@ def test_neighbouring_slices_treated_alike_are_treated_once():
         return [tg.sigmoid(i), tg.sigmoid(f), tg.tanh(g), tg.sigmoid(o)]
 
     graph, arrays = traced(step, (B, 4 * H))
-    merged = merge_slices(graph)
+    merged = merge_slices(graph, varying(graph, 1))
     assert ops(merged)["sigmoid"] == 2 and ops(merged)["tanh"] == 1
     widest = max(merged.spec(i.out).shape for i in merged.instructions if i.op.name == "sigmoid")
     assert widest == (B, 2 * H)
@@ -99,7 +99,7 @@ def test_what_is_done_to_all_slices_is_done_to_the_whole():
         return [tg.tanh(a + b) for a, b in pairs]
 
     graph, arrays = traced(step, (B, 4 * H), (B, 4 * H))
-    merged = merge_slices(graph)
+    merged = merge_slices(graph, varying(graph, 2))
     assert ops(merged) == {"add": 1, "tanh": 1, "getitem": 4}
     assert the("add", merged).inputs == merged.inputs
     assert_same_numbers(graph, merged, arrays, exactly=True)
@@ -121,6 +121,6 @@ def test_slices_that_do_not_match_are_left():
         ]
 
     graph, arrays = traced(step, (B, 8), (B, 8))
-    merged = merge_slices(graph)
+    merged = merge_slices(graph, varying(graph, 2))
     assert ops(merged) == ops(graph)
     assert_same_numbers(graph, merged, arrays, exactly=True)

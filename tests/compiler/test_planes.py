@@ -255,13 +255,22 @@ def test_all_gates_of_an_lstm_are_written_over_the_sum_that_was_there():
 
 
 def test_what_is_done_to_a_gate_alone_is_written_over_it_step_by_step():
-    _, found = loops(*case("lstm")[:2])  # whose gates have biases of their own
+    step, sizes, _ = gated("sigmoid", "tanh", "exp")
+    _, found = loops(step, sizes)
     graph = found.forward.graph
     (given,) = found.forward.timed
     of = {i.out: i.op.name for i in graph.instructions}
     homes = [(found.homes[v].planes, of[v]) for v in found.homes if of[v] not in ("getitem", "add")]
-    assert sorted(homes) == [(0, "sigmoid"), (1, "sigmoid"), (2, "tanh"), (3, "sigmoid")]
+    assert sorted(homes) == [(0, "sigmoid"), (1, "tanh"), (2, "exp")]
     assert {home.timed for home in found.homes.values()} == {given}
+
+
+def test_gates_with_biases_of_their_own_are_laid_out_as_those_with_one():
+    _, found = loops(*case("lstm")[:2])
+    sizes = [found.forward.graph.spec(v).shape for v in found.homes]
+    assert (4, B, H) in sizes  # the sum, with all biases in it
+    sigmoids = [i for i in found.forward.graph.instructions if i.op.name == "sigmoid"]
+    assert [found.forward.graph.spec(i.out).shape for i in sigmoids] == [(3, B, H)]
 
 
 def test_the_loop_back_reads_planes():

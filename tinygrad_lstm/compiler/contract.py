@@ -1,4 +1,4 @@
-"""Einstein sums over weights as products of matrices, so that they are merged and hoisted as such.
+"""Sums over weights as products of two matrices, so that they are merged and hoisted as such.
 
 `einsum("bi,ij->bj", x, W)` says the same as `x @ W`; and `einsum("bi,ijk,bk->bj", x, W, h)` begins
 with a product of x and W. What is left, such as sums within each row of a batch, stays as it is.
@@ -53,11 +53,21 @@ def products_of_einsums(graph: Graph, varying: set[int]) -> Graph:
     builder = Builder(graph)
     replaced: dict[int, int] = {}
     for i in graph.instructions:
-        if i.op is _EINSUM and i.out in varying:
-            found = _Writer(builder, varying).rewritten(i)
+        subscripts = _subscripts(i, graph)
+        if subscripts is not None and i.out in varying:
+            found = _Writer(builder, varying).rewritten(i, subscripts)
             if found is not None:
                 replaced[i.out] = found
     return builder.replacing(replaced) if replaced else graph
+
+
+def _subscripts(i: Instruction, graph: Graph) -> str | None:
+    """Of an Einstein sum, or of rows times several matrices, one for each gate perhaps."""
+    if i.op is _EINSUM:
+        return i.attrs["subscripts"]
+    if i.op is _MATMUL and [len(graph.spec(v).shape) for v in i.inputs] == [2, 3]:
+        return "bk,gkn->gbn"
+    return None
 
 
 class _Writer:
@@ -67,9 +77,9 @@ class _Writer:
         self._builder = builder
         self._varying = set(varying)
 
-    def rewritten(self, i: Instruction) -> int | None:
+    def rewritten(self, i: Instruction, subscripts: str) -> int | None:
         """The value that is the sum; None if no product of matrices is in it."""
-        texts, result = i.attrs["subscripts"].split("->")
+        texts, result = subscripts.split("->")
         terms = [_Term(v, text) for v, text in zip(i.inputs, texts.split(","), strict=True)]
         while (product := self._find(terms, result)) is not None:
             terms = [t for t in terms if t is not product.left and t is not product.right]

@@ -22,7 +22,7 @@ __all__ = ["Explanation", "Explanations", "Gradient", "Input", "Kept", "Line", "
 
 Shape = tuple[int, ...]
 _WIDTH = 100
-_MATMUL = OPS["matmul"]
+_MATMUL, _JOIN = OPS["matmul"], OPS["concatenate"]
 
 
 class Input(NamedTuple):
@@ -69,14 +69,16 @@ class Gradient(NamedTuple):
 class Explanation:
     """A compiled scan in words: print it.
 
-    instead_of: why NumPy runs it, where another backend was to. threads: what other threads do,
-    where the caller has any. once, at_once: before the loop. loop, backward: at every step,
-    forward, and from the last step to the first. kept: for the backward pass, besides what the
-    caller holds anyway; per_step: bytes of it for one step of one sequence.
+    instead_of: why NumPy runs it, where another backend was to. columns: whether its products with
+    weights on the left are run with weights on the right. threads: what other threads do, where the
+    caller has any. once, at_once: before the loop. loop, backward: at every step, forward, and from
+    the last step to the first. kept: for the backward pass, besides what the caller holds anyway;
+    per_step: bytes of it for one step of one sequence.
     """
 
     backend: str
     instead_of: str | None
+    columns: bool
     threads: str | None
     steps: int
     dtype: str
@@ -114,20 +116,17 @@ class Explanations(dict[str, Explanation]):
 # -- from a plan -----------------------------------------------------------------------------------
 
 
-def described(
-    plan: Plan, step: Graph, xs: int, needing: Sequence[bool], alone: int = 0
-) -> Explanation:
-    """What a plan does; step, xs, needing: what it was made of.
+def described(plan: Plan, xs: int, needing: Sequence[bool], alone: int = 0) -> Explanation:
+    """What a plan does; xs, needing: what it was made of.
 
     alone: how many of the last xs are what the step carries for itself.
     """
-    return _Describer(plan, step, xs, needing, alone).explanation()
+    return _Describer(plan, xs, needing, alone).explanation()
 
 
 class _Describer:
-    def __init__(
-        self, plan: Plan, step: Graph, xs: int, needing: Sequence[bool], alone: int
-    ) -> None:
+    def __init__(self, plan: Plan, xs: int, needing: Sequence[bool], alone: int) -> None:
+        step = plan.step
         self.plan, self.step, self.needing = plan, step, needing
         self.xs = step.inputs[plan.carries : plan.carries + xs]
         self.alone = self.xs[xs - alone :]
@@ -150,12 +149,14 @@ class _Describer:
             self.back = stages(program, known, "d", (), lambda left: 1)
 
     def _stands_for(self, left: int) -> int:
-        """How many products of the step have this left factor, and were merged."""
+        """How many products of the step have this left factor, or a part of theirs in it."""
         varying = self.step.depending_on(self.step.inputs[: self.plan.carries + len(self.xs)])
+        lefts = {i.out for i in self.step.instructions if i.op is _JOIN and left in i.inputs}
+        lefts.add(left)
         return max(
             1,
             sum(
-                i.op is _MATMUL and i.inputs[0] == left and i.inputs[1] not in varying
+                i.op is _MATMUL and i.inputs[0] in lefts and i.inputs[1] not in varying
                 for i in self.step.instructions
             ),
         )
@@ -194,6 +195,7 @@ class _Describer:
         return Explanation(
             backend=plan.backend.name,
             instead_of=plan.instead_of,
+            columns=bool(plan.columns),
             threads=plan.runner.threads,
             steps=plan.steps,
             dtype=" and ".join(sorted({str(s.dtype) for s in specs})),
@@ -211,6 +213,8 @@ class _Describer:
         plan = self.plan
         for k, v in enumerate(self.step.inputs):
             shape = self.step.spec(v).shape
+            if plan.columns and plan.columns[k]:
+                shape = shape[::-1]  # as the caller has it
             role = "carried" if k < plan.carries else "captured"
             if v in self.xs:
                 shape = (plan.steps, *shape)
@@ -349,6 +353,8 @@ def _written(e: Explanation) -> Iterator[str]:
     yield f"{some} in {e.dtype}, run {_RUN_BY[e.backend]}"
     if e.instead_of is not None:
         yield from _wrapped(f"NumPy, because {e.instead_of}", 0)
+    if e.columns:
+        yield "rows instead of columns: W @ h is run as h @ W.T"
     if e.threads is not None:
         yield e.threads
     yield from _section("inputs", _input_lines(e.inputs))

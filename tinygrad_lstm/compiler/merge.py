@@ -7,8 +7,8 @@ treat matching slices alike are done once, on the whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -125,70 +125,101 @@ def last_axis_slice(instruction: Instruction | None, graph: Graph) -> tuple[int,
     return None if part is None else (whole, *part)
 
 
-def merge_slices(graph: Graph) -> Graph:
-    """Do once, on the whole, what elementwise ops do alike to neighbouring slices of it."""
+def merge_slices(graph: Graph, varying: Set[int]) -> Graph:
+    """Do once, on the whole, what elementwise ops do alike to neighbouring slices of it.
+
+    Alike, too, if each adds a bias of its own: values that depend on no step are put side by side.
+    """
     while True:
-        merged = _merge_once(graph)
+        merged = _merge_once(graph, varying)
         if merged is None:
             return graph
         graph = merged
 
 
-def _merge_once(graph: Graph) -> Graph | None:
+class _Slice(NamedTuple):
+    """An op on a range of the last axis. wholes: by input, what it is a range of; None for a value
+    that does not vary and is as wide."""
+
+    start: int
+    stop: int
+    wholes: tuple[int | None, ...]
+    op: Instruction
+
+
+def _merge_once(graph: Graph, varying: Set[int]) -> Graph | None:
     producers = graph.producers()
-    groups: dict[Any, list[tuple[int, int, Instruction]]] = {}
+    groups: dict[Any, list[_Slice]] = {}
     for i in graph.instructions:
-        if not i.op.elementwise or i.attrs:
-            continue
-        parts = [last_axis_slice(producers.get(v), graph) for v in i.inputs]
-        known = [p for p in parts if p is not None]
-        if len(known) != len(parts) or len({p[1:] for p in known}) != 1:
-            continue
-        sizes = {graph.spec(p[0]).shape[-1] for p in known}
-        if len(sizes) == 1:
-            key = (i.op.name, tuple(p[0] for p in known))
-            groups.setdefault(key, []).append((*known[0][1:], i))
-    for (_, wholes), group in groups.items():
-        group.sort(key=lambda item: item[0])
+        found = _slice_of(i, graph, producers, varying)
+        if found is not None:
+            others = [graph.spec(v) for v in i.inputs]
+            kinds = [
+                whole if whole is not None else (spec.shape[:-1], spec.dtype)
+                for whole, spec in zip(found.wholes, others, strict=True)
+            ]
+            groups.setdefault((i.op.name, *kinds), []).append(found)
+    for group in groups.values():
+        group.sort(key=lambda item: item.start)
         run = _longest_run(group)
         if len(run) >= 2:
-            return _merge_run(graph, wholes, run)
+            return _merge_run(graph, run)
     return None
 
 
-def _longest_run(
-    group: list[tuple[int, int, Instruction]],
-) -> list[tuple[int, int, Instruction]]:
+def _slice_of(
+    i: Instruction, graph: Graph, producers: Mapping[int, Instruction], varying: Set[int]
+) -> _Slice | None:
+    """None for an op that does not read matching slices, or reads something else that varies."""
+    if not i.op.elementwise or i.attrs:
+        return None
+    parts = [last_axis_slice(producers.get(v), graph) for v in i.inputs]
+    known = [part for part in parts if part is not None]
+    if len({part[1:] for part in known}) != 1:
+        return None
+    if len({graph.spec(whole).shape[-1] for whole, _, _ in known}) != 1:
+        return None
+    start, stop = known[0][1:]
+    for v, part in zip(i.inputs, parts, strict=True):
+        wide = graph.spec(v).shape[-1:] == (stop - start,)
+        if part is None and (v in varying or not wide):
+            return None
+    return _Slice(start, stop, tuple(None if p is None else p[0] for p in parts), i)
+
+
+def _longest_run(group: list[_Slice]) -> list[_Slice]:
     """The longest part of the group whose ranges follow one another."""
-    best: list[tuple[int, int, Instruction]] = []
-    run: list[tuple[int, int, Instruction]] = []
+    best: list[_Slice] = []
+    run: list[_Slice] = []
     for item in group:
-        if run and item[0] != run[-1][1]:
+        if run and item.start != run[-1].stop:
             run = []
         run = [*run, item]
         best = run if len(run) > len(best) else best
     return best
 
 
-def _merge_run(
-    graph: Graph, wholes: tuple[int, ...], run: list[tuple[int, int, Instruction]]
-) -> Graph:
-    start, stop = run[0][0], run[-1][1]
+def _merge_run(graph: Graph, run: Sequence[_Slice]) -> Graph:
+    start, stop = run[0].start, run[-1].stop
     builder = Builder(graph)
     inputs: list[int] = []
-    for whole in wholes:
-        shape, dtype = graph.spec(whole)
-        if (start, stop) == (0, shape[-1]):
-            inputs.append(whole)
-            continue
+    for k, whole in enumerate(run[0].wholes):
+        parts = [item.op.inputs[k] for item in run]
+        shape, dtype = graph.spec(parts[0] if whole is None else whole)
         spec = Spec((*shape[:-1], stop - start), dtype)
-        index = (Ellipsis, slice(start, stop))
-        inputs.append(builder.add(_GETITEM, (whole,), {"index": index}, spec))
+        if whole is None:
+            axis = {"axis": len(shape) - 1}
+            inputs.append(builder.add(_CONCATENATE, parts, axis, spec))
+        elif spec.shape == shape:
+            inputs.append(whole)
+        else:
+            index = (Ellipsis, slice(start, stop))
+            inputs.append(builder.add(_GETITEM, (whole,), {"index": index}, spec))
     shape = np.broadcast_shapes(*(builder.specs[v].shape for v in inputs))
-    dtype = graph.spec(run[0][2].out).dtype
-    together = builder.add(run[0][2].op, inputs, {}, Spec(shape, dtype))
+    first = run[0].op
+    together = builder.add(first.op, inputs, {}, Spec(shape, graph.spec(first.out).dtype))
     replaced: dict[int, int] = {}
-    for a, b, i in run:
+    for a, b, _, i in run:
         index = (Ellipsis, slice(a - start, b - start))
         replaced[i.out] = builder.add(_GETITEM, (together,), {"index": index}, graph.spec(i.out))
     return builder.replacing(replaced)

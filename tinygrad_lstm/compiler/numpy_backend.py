@@ -5,6 +5,7 @@ The source of one Python function is written for a program and compiled once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -93,4 +94,5 @@ class NumpyLoop:
 
 def _product(left: Array, right: Array) -> Array:
     """sum_t left_t^T right_t as one product."""
-    return matmul(left.reshape(-1, left.shape[-1]).T, right.reshape(-1, right.shape[-1]))
+    rows = math.prod(left.shape[:-1])  # said, for there may be no columns
+    return matmul(left.reshape(rows, left.shape[-1]).T, right.reshape(rows, right.shape[-1]))

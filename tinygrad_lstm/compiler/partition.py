@@ -86,16 +86,18 @@ def partition(graph: Graph, carries: int, xs: int, steps: int, over_time: bool =
 
 
 def _transposed_inside(parts: Parts) -> Parts:
-    """Matrices that the loop reads transposed are handed to it as they are.
+    """Matrices that the loop multiplies with transposed are handed to it as they are.
 
     A loop lays out its matrices as suits it, and their gradients come in their own shape.
     """
+    factors = {v for i in parts.loop.instructions for v in i.inputs if i.op is OPS["matmul"]}
     turned = {  # in the order they are made: a transposed one may be read transposed again
         i.out: i
         for i in parts.before.instructions
         if i.out in parts.invariants
         and i.op is OPS["transpose"]
         and i.attrs["axes"] == (1, 0)
+        and i.out in factors
     }
     if not turned:
         return parts

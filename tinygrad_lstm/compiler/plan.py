@@ -1,6 +1,7 @@
 """From a traced step to something that runs: all passes in order, forward and backward.
 
-products of einsums -> merge products -> merge slices -> reassociate
+columns as rows -> products of einsums -> split products -> merge products -> merge slices
+-> reassociate
 -> partition (once | all steps | loop) -> differentiate loop and rest
 -> sums over time as one product -> a backend runs the loops
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..ops import OPS
 from .backends import Backend, NotNative, backend_named, warn_of_numpy
+from .columns import columns_as_rows
 from .contract import products_of_einsums
 from .differentiate import Backward, differentiate
 from .flags import flags_as_numbers, run_on_flags, without_flags
@@ -23,6 +25,7 @@ from .merge import merge_products, merge_slices
 from .partition import Parts, loop_outputs, partition
 from .program import Program
 from .reassociate import reassociate
+from .split import split_products
 from .tidy import join_slices, join_sums, split_slices, views_again
 
 __all__ = ["Plan", "planned"]
@@ -43,17 +46,22 @@ def planned(
     chosen = backend_named(backend)
     if not graph.outputs or not all(math.prod(spec.shape) for spec in graph.specs):
         chosen = backend_named("numpy")  # nothing to do, in any way
+    columns = None if rows else columns_as_rows(graph, carries, xs)
+    if columns is not None:
+        graph = columns.graph
     plain = graph if chosen.over_time else without_flags(graph, carries)
     try:
         plan = Plan(plain, carries, xs, steps, needing, chosen, rows)
         if plain is not graph:
             plan.run = run_on_flags(plan.run, graph, plain, carries)
-        return plan
     except NotNative as error:
         warn_of_numpy("scan", error)
         plan = Plan(graph, carries, xs, steps, needing, backend_named("numpy"), rows)
         plan.instead_of = f"{chosen.name} has no form for this step ({error})"
-        return plan
+    if columns is not None:
+        plan.columns = columns.inputs
+        plan.run, plan.pull = columns.run(plan.run), columns.pull(plan.pull)
+    return plan
 
 
 class Plan:
@@ -62,10 +70,12 @@ class Plan:
     carries, xs: how many of the graph's inputs are carries and steps' inputs; the rest are
     captured. others: how many results there are but the last. needing, needed: which inputs
     require a gradient, and so which outputs. rows: whether the last carries are given as (1, ...).
-    run, pull: see Runner. instead_of: why NumPy runs it, where another backend was to.
+    run, pull: see Runner. instead_of: why NumPy runs it, where another backend was to. step: the
+    graph it was made of. columns: which of its inputs have their axes exchanged, if any.
     """
 
     instead_of: str | None = None
+    columns: Sequence[bool] = ()
 
     def __init__(
         self,
@@ -77,18 +87,14 @@ class Plan:
         backend: Backend,
         rows: bool = False,
     ) -> None:
-        self.backend = backend
+        self.backend, self.step = backend, graph
         self.rows = rows
         self.needing = tuple(needing)
         self.needed = _needed(graph, carries, needing)
         self.steps = steps
         self.carries, self.xs = carries, xs
         self.inputs, self.others = len(graph.inputs), len(graph.outputs) - 1
-        traced = _own_outputs(graph, carries)
-        varying = traced.depending_on(traced.inputs[: carries + xs])
-        multiplied = products_of_einsums(traced, varying)
-        varying = multiplied.depending_on(multiplied.inputs[: carries + xs])
-        merged = merge_slices(merge_products(multiplied, varying))
+        merged = _merged(_own_outputs(graph, carries), carries, xs)
         sums = reassociate(merged, _rank(merged, carries, xs, backend))
         parts = partition(sums, carries, xs, steps, backend.over_time)
         fused = parts.loop if backend.over_time else split_slices(parts.loop)
@@ -196,6 +202,18 @@ class Plan:
             backwards=True,
         )
         self.invariant_reads = tuple(invariants)
+
+
+def _merged(graph: Graph, carries: int, xs: int) -> Graph:
+    """Products and what is done to their slices, as few as can be."""
+
+    def varying(graph: Graph) -> set[int]:
+        return graph.depending_on(graph.inputs[: carries + xs])
+
+    graph = products_of_einsums(graph, varying(graph))
+    graph = split_products(graph, graph.depending_on(graph.inputs[:carries]), varying(graph))
+    graph = merge_products(graph, varying(graph))
+    return merge_slices(graph, varying(graph))
 
 
 def _needed(graph: Graph, carries: int, needing: Sequence[bool]) -> tuple[bool, ...]:

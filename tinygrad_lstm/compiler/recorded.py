@@ -126,7 +126,7 @@ def explained(
         series += alone
     needing = (*carried, *series, *(t.requires_grad for t in traced.captured))
     plan = planned(graph, len(carried), len(series), count, needing, backend)
-    return described(plan, graph, len(series), needing, len(alone))
+    return described(plan, len(series), needing, len(alone))
 
 
 class Prepared(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import GraphError
 from ..tensor import Array, Tensor
 from .backends import Backend, NotNative, backend_named, warn_of_numpy
+from .columns import columns_as_rows, exchanged
 from .numpy_backend import NumpyLoop
 from .plan import Plan
 from .regroup import known_first
@@ -54,10 +55,20 @@ class SingleStep:
             )
         check_repeatable(traced, trace_step(step, states, series))
         graph, carries = traced.graph, len(states)
+        columns = columns_as_rows(graph, carries, len(inputs)) if histories is None else None
+        if columns is not None:
+            graph = columns.graph
+            turned = columns.inputs[carries : carries + len(series)]
+            series = [Tensor(a) for a in exchanged([t._data for t in series], turned)]
         self._captured = traced.captured
         self._plan = Plan(graph, carries, len(inputs), 1, [False] * len(graph.inputs), _STEPWISE)
         self._loop = NumpyLoop(known_first(self._plan.forward))
         self._make_buffers(series, histories)
+        if columns is not None:
+            self.before = exchanged(self._carried, columns.inputs[:carries])
+            self.after = exchanged(self.after, columns.outputs[:carries])
+            self.inputs = exchanged(self.inputs, columns.inputs[carries : carries + len(series)])
+            self.outputs = exchanged(self.outputs, columns.outputs[carries:])
         self._native = None
         if name == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
             self._build_native()
@@ -75,11 +86,11 @@ class SingleStep:
         self._stacks = stacks
         place = {v: s[-1, ...] for v, s in zip(program.stacks, stacks, strict=True)}
         outputs = program.graph.outputs
-        self.before = [s[0, ...] for s in stacks[: program.history]]
+        self.before = self._carried = [s[0, ...] for s in stacks[: program.history]]
         self.after = [place[v] for v in outputs[: program.history]]
         self.outputs = [place[v] for v in outputs[program.history :]]
         given = before.inputs[: len(series)]
-        whole = {v: np.array(t._data) for v, t in zip(given, series, strict=True)}
+        whole = {v: np.array(t._data, order="C") for v, t in zip(given, series, strict=True)}
         self.inputs = [whole[v][0, ...] for v in given]
         moving = before.depending_on(given)
         self._ahead = [i for i in before.instructions if i.out in moving]
@@ -127,6 +138,6 @@ class SingleStep:
         self._call()
 
     def _call_numpy(self) -> None:
-        _, stacks, _, _ = self._loop(1, self.before, self._timed, self._invariants)
+        _, stacks, _, _ = self._loop(1, self._carried, self._timed, self._invariants)
         for buffer, made in zip(self._stacks, stacks, strict=True):
             buffer[...] = made
