@@ -86,9 +86,11 @@ def test_a_view_is_taken_again_instead_of_kept():
     assert len(again.inputs) == len(derived.seeded) + len(reads)
 
 
-def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway():
+@pytest.mark.parametrize("keepdims", [False, True], ids=["vectors", "rows"])
+def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway(keepdims: bool):
     def step(*parts: Tensor) -> list[Tensor]:
-        return [tg.concatenate(parts, axis=1), tg.concatenate([p.sum(0) for p in parts], axis=0)]
+        sums = [p.sum(0, keepdims=keepdims) for p in parts]
+        return [tg.concatenate(parts, axis=1), tg.concatenate(sums, axis=-1)]
 
     graph, arrays = traced(step, (B, 2), (B, 3), (B, 1))
     joined = join_sums(graph)
@@ -97,7 +99,7 @@ def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway(
     assert_same_numbers(graph, joined, arrays)
     for odd in (
         lambda a, b, c: tg.concatenate([a.sum(0), b.sum(0), c.sum(1)]),  # one over features
-        lambda a, b, c: tg.concatenate([a.sum(0, keepdims=True), b.sum(0, keepdims=True)], axis=1),
+        lambda a, b, c: tg.concatenate([a.sum(0, keepdims=True), a.sum(0, keepdims=True)], axis=0),
         lambda a, b, c: tg.concatenate([a.sum(0), b[0]]),
     ):
         graph, _ = traced(odd, (B, 2), (B, 3), (B, 1))

@@ -1,6 +1,6 @@
 """From a traced step to something that runs: all passes in order, forward and backward.
 
-columns as rows -> products of einsums -> split products -> merge products -> merge slices
+columns as rows -> products of einsums -> merge products -> split products -> merge slices
 -> reassociate
 -> partition (once | all steps | loop) -> differentiate loop and rest
 -> sums over time as one product -> a backend runs the loops
@@ -211,8 +211,11 @@ def _merged(graph: Graph, carries: int, xs: int) -> Graph:
         return graph.depending_on(graph.inputs[: carries + xs])
 
     graph = products_of_einsums(graph, varying(graph))
-    graph = split_products(graph, graph.depending_on(graph.inputs[:carries]), varying(graph))
     graph = merge_products(graph, varying(graph))
+    carried = graph.depending_on(graph.inputs[:carries])
+    apart = split_products(graph, carried, varying(graph))
+    if apart is not graph:
+        graph = merge_products(apart, varying(apart))
     return merge_slices(graph, varying(graph))
 
 

@@ -95,16 +95,18 @@ def join_sums(graph: Graph) -> Graph:
     for i in graph.instructions:
         made = [producers.get(v) for v in i.inputs]
         sums = [m for m in made if m is not None and m.op is _SUM and m.attrs["axis"] == (0,)]
-        if i.op is not _CONCATENATE or i.attrs["axis"] != 0 or len(sums) != len(made):
+        if i.op is not _CONCATENATE or len(sums) != len(made):
             continue
-        if any(m.attrs["keepdims"] or len(graph.spec(m.inputs[0]).shape) != 2 for m in sums):
+        shape, dtype = graph.spec(i.out)
+        if i.attrs["axis"] != len(shape) - 1 or len({m.attrs["keepdims"] for m in sums}) > 1:
+            continue
+        if any(len(graph.spec(m.inputs[0]).shape) != 2 for m in sums):
             continue
         parts = tuple(m.inputs[0] for m in sums)
         whole = known.get((parts, 1))
-        shape, dtype = graph.spec(i.out)
         if whole is None:
             rows = graph.spec(parts[0]).shape[0]
-            whole = builder.add(_CONCATENATE, parts, {"axis": 1}, Spec((rows, *shape), dtype))
+            whole = builder.add(_CONCATENATE, parts, {"axis": 1}, Spec((rows, shape[-1]), dtype))
         replaced[i.out] = builder.add(_SUM, (whole,), dict(sums[0].attrs), Spec(shape, dtype))
     return builder.replacing(replaced)
 
