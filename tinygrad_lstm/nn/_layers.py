@@ -76,6 +76,12 @@ class Recurrent(Module):
             for suffix in self._suffixes(layer):
                 self._add_layer(suffix, width)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Whatever is set, the step may record something else from now on."""
+        super().__setattr__(name, value)
+        if memos := self.__dict__.get("_memos"):
+            memos.clear()
+
     def _checked_projection(self, proj_size: int) -> int:
         wanted = f"proj_size must be an integer in [0, hidden_size={self.hidden_size})"
         if isinstance(proj_size, bool) or not isinstance(proj_size, int | np.integer):

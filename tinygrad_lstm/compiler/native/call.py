@@ -35,6 +35,7 @@ class CallWriter:
         self.names |= {
             "rows_together": _rows_together,
             "side_by_side": np.ascontiguousarray,
+            "in_items": _in_items,
             "take": loop.take,
             "give": loop.give,
             "launch": loop.launch,
@@ -96,9 +97,8 @@ class CallWriter:
         v = self.loop.program.invariants[k]
         held = f"held[{self.held}]"
         self.held += 1
-        array = name
-        if v in self.loop.layout.views:  # read row by row
-            array = f"{name} if {name}.flags.c_contiguous else side_by_side({name})"
+        how = "side_by_side" if v in self.loop.layout.views else "in_items"
+        array = f"{name} if {name}.flags.c_contiguous else {how}({name})"
         self.add(
             f"if {name} is not {held}:",
             f"    {held} = a = {array}",
@@ -135,5 +135,10 @@ class CallWriter:
 def _rows_together(a: Array) -> Array:
     """(T, ...) with what belongs to one step side by side; any stride over time will do."""
     if a.shape[0] == 0 or a[0].flags.c_contiguous:
-        return a
+        return _in_items(a)
     return np.ascontiguousarray(a)
+
+
+def _in_items(a: Array) -> Array:
+    """Any strides, but in whole numbers: a field of records is copied."""
+    return np.ascontiguousarray(a) if any(s % a.itemsize for s in a.strides) else a

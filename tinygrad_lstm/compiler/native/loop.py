@@ -86,11 +86,12 @@ class NativeLoop:
         self.product_shapes: list[Shape] = [
             (shapes[a][-1], layout.padded(shapes[b][-1])) for a, b in p.products
         ]
-        self._apart = {
-            place
-            for place, (group, k) in enumerate(self.kernel.arguments.arrays)
-            if group == "products" or (group == "sums" and self._is_apart(p.sums[k]))
-        }
+        self._apart, self._alike = set[int](), set[int]()
+        for place, (group, k) in enumerate(self.kernel.arguments.arrays):
+            if group == "products" or (group == "sums" and p.sums[k] in layout.row_sums):
+                self._apart.add(place)  # each thread has a share of its own
+            elif group == "sums" and not layout.views[p.sums[k]].rows:
+                self._alike.add(place)  # each thread comes to the same, and one is to tell it
         work = self._work_per_row(shapes)
         self._most_threads = self.rows if work * self.rows * steps > _WORTH_A_THREAD else 1
         large = sum(map(math.prod, self.product_shapes)) * self.dtype.itemsize > _LARGE_GRADIENTS
@@ -98,11 +99,6 @@ class NativeLoop:
         self.idle: list[Workspace] = []  # for one thread
         self._held = 0
         self._fixed: dict[int, int] = {}
-
-    def _is_apart(self, v: int) -> bool:
-        """Whether each thread has a sum of its own; else each has its own rows of one."""
-        layout = self.layout
-        return layout.batch is None or v in layout.row_sums or not layout.views[v].rows
 
     def _work_per_row(self, shapes: Sequence[Shape]) -> float:
         """About how many multiplications a step takes for one row."""
@@ -166,6 +162,8 @@ class NativeLoop:
                 if place in self._apart:
                     own[place] = share = memory.zeros(total.shape, total.dtype)
                     shares.append((total, share))
+                elif place in self._alike:
+                    own[place] = np.zeros_like(total)
             told.append(tuple(own))
             numbers[_ARRAYS] = id(told[-1])
         self.prepare(workspace.address)
