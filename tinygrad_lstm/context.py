@@ -53,6 +53,13 @@ class Tracer(Protocol):
     def detached(self, value: Any, /) -> Any:
         """The value without its history: an op, for there is another value at each step."""
 
+    def stands_for_every_step(self, value: Any, /) -> bool:
+        """Whether the value, were it shown, would be that of one step only."""
+        ...
+
+    def made(self, value: Any, /) -> None:
+        """Take note of the result of an op."""
+
     def drawn(self, draw: Callable[[], Any], like: Any, /) -> Any:
         """What `draw` gives, shaped as `like`: called anew for each step."""
 

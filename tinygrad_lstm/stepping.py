@@ -57,8 +57,11 @@ class CompiledStep:
             forms[:] = [form]
             return new, ys
 
-        self._step = SingleStep(flat_step, states, inputs, backend)
-        self._output_form = forms[0]
+        def compiled() -> tuple[SingleStep, Structure]:
+            return SingleStep(flat_step, states, inputs, backend), forms[0]
+
+        self._compiled = compiled
+        self._step, self._output_form = compiled()
         self._lock = Lock()
 
     def __call__(self, carry: Any, x_t: Any = None) -> tuple[Any, Any]:
@@ -79,7 +82,8 @@ class CompiledStep:
     def refresh(self) -> None:
         """Read what step closes over again, as it is now."""
         with self._lock:
-            self._step.refresh()
+            if not self._step.refresh():
+                self._step, self._output_form = self._compiled()
 
 
 def _leaves(form: Structure, nest: Any, argument: str) -> list[Any]:

@@ -417,10 +417,13 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        values = np.array2string(self._data, separator=", ", prefix="tensor(", threshold=100)
-        parts = [values]
-        if self._data.dtype != DEFAULT_DTYPE:
-            parts.append(f"dtype={self._data.dtype}")
+        tracer = CONTEXT.get().tracer
+        if not isinstance(self._data, ndarray):  # see compiler.leftovers
+            parts = ["of a step that was compiled"]
+        elif tracer is not None and tracer.stands_for_every_step(self):
+            parts = [f"of every step, shape={self._data.shape}, dtype={self._data.dtype}"]
+        else:
+            parts = self._shown()
         if self.name is not None:
             parts.append(f"name={self.name!r}")
         if self.node is not None:
@@ -428,6 +431,12 @@ class Tensor:
         if self._requires_grad:
             parts.append("requires_grad=True")
         return f"tensor({', '.join(parts)})"
+
+    def _shown(self) -> list[str]:
+        parts = [np.array2string(self._data, separator=", ", prefix="tensor(", threshold=100)]
+        if self._data.dtype != DEFAULT_DTYPE:
+            parts.append(f"dtype={self._data.dtype}")
+        return parts
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
         """What a notebook shows: the picture of how this tensor was made."""
@@ -612,6 +621,8 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
             break
     if context.anomaly:
         check_finite(node, value)
+    if context.tracer is not None:
+        context.tracer.made(result)
     return result
 
 

@@ -230,18 +230,43 @@ def lstm_plan(steps: int, rows: int, inputs: int, hidden: int) -> Plan:
     return Plan(graph, 2, 1, steps, [True] * len(graph.inputs), backend_named("numpy"))
 
 
-def test_small_plans_have_no_helpers_and_large_ones_only_where_one_thread_is_no_loss(monkeypatch):
+def test_small_plans_have_no_helpers_and_larger_ones_have():
     def has_helpers(*shape: int) -> tuple[bool, bool]:
         made: Any = lstm_plan(*shape).runner
         return made._beside is not None, made._beside_back is not None
 
     assert has_helpers(10, 4, 8, 8) == (False, False)
-    assert has_helpers(200, 32, 32, 32) == (True, True)  # BLAS does such products on one thread
-    for small, expected in ((0, False), (1_000_000, True)):
-        monkeypatch.setattr(overlap, "small_product", lambda small=small: small)
-        assert has_helpers(100, 32, 65, 128) == (True, True)  # a step's product is brief
-        assert has_helpers(20, 64, 64, 192)[0] == expected  # or can be done in brief parts
-    assert has_helpers(10, 64, 256, 512) == (False, False)  # a step's product keeps BLAS busy
+    for shape in (200, 32, 32, 32), (100, 32, 65, 128), (20, 64, 64, 192), (10, 64, 256, 512):
+        assert has_helpers(*shape) == (True, True)
+
+
+@pytest.mark.parametrize(("width", "threads"), [(8, 2), (256, 1)], ids=["small", "large"])
+def test_a_loop_without_helpers_keeps_blas_on_one_thread_where_it_would_wait(
+    width, threads, monkeypatch
+):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    monkeypatch.setattr(runner, "helpers_now", lambda: 1)
+    monkeypatch.setattr(plans, "_plans", Recent())
+    seen: list[int | None] = []
+    call = runner.NumpyLoop.__call__
+
+    def watched(self: Any, *given: Any) -> Any:
+        seen.append(blas_threads_now())
+        return call(self, *given)
+
+    monkeypatch.setattr(runner.NumpyLoop, "__call__", watched)
+    w = tg.tensor(np.eye(width) * 0.5, requires_grad=True)
+
+    def step(h: Tensor, _: Any) -> Any:
+        h = tg.tanh(h @ w)
+        return h, h
+
+    with limits(2, user_api="blas"):
+        h = tg.tensor(np.ones((16, width)))
+        _, y = tg.scan(step, h, steps=2, backend="numpy")
+        tg.grad(y.sum(), w)
+        assert blas_threads_now() == 2
+    assert seen == [threads, threads]
 
 
 def test_products_are_split_into_as_many_rows_as_a_small_one_has():

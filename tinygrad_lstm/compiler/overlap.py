@@ -4,8 +4,9 @@ A loop waits for Python and for itself; products over all steps need neither. So
 a span of steps reads are made while the loop runs the steps before, and gradients of weights are
 summed up over spans that the loop is done with.
 
-Meanwhile BLAS has one thread. For small products that is as good as two; longer ones lose less by
-it than there is to gain, up to a length that was measured with OpenBLAS on two cores.
+Meanwhile BLAS has one thread. For small products that is as good as two. Larger ones lose less by
+it than there is to gain; and threads of BLAS wait for each other at every step, which takes many
+times as long where another process uses a core.
 """
 
 from __future__ import annotations
@@ -21,13 +22,10 @@ import numpy as np
 from ..parallel.beside import Beside
 from ..parallel.blas import one_blas_thread, small_product
 from ..parallel.pool import helping_threads
-from ..parallel.products import UNTHREADED
 from ..parallel.sharing import WORTH_SHARING
 from ..tensor import Array
-from .ahead import ahead_of
 from .graph import Graph, Instruction
 from .numpy_backend import NumpyLoop
-from .numpy_source import rows_of_a_product
 from .planes import Loops
 from .program import Outcome, Program
 from .spanned import Started, spanned
@@ -36,10 +34,9 @@ from .spans import Along, spans_of
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["After", "Before", "after_of", "before_of", "helpers_now"]
+__all__ = ["After", "Before", "after_of", "before_of", "helpers_now", "multiplications"]
 
 _MOST_THREADS = 4  # with more, BLAS makes up for waiting
-_BRIEF = 5_000_000  # multiplications of a step's product that the other cores can be spared for
 _PARTS = (2, 3, 5, 8, 12, 14, 14, 10, 6)  # how long spans are, compared with each other
 
 Span = tuple[int, int]
@@ -91,7 +88,7 @@ def before_of(plan: Plan, loops: Loops, results: Sequence[Sequence[int]]) -> Bef
     graph = loops.before
     timed = graph.inputs[: plan.xs]
     spans = spans_of(graph, dict.fromkeys(timed, Along(0)), plan.steps)
-    if spans is None or spans.totals or not _is_loop_small(loops.forward):
+    if spans is None or spans.totals:
         return None
     if multiplications(graph, spans.over) < WORTH_SHARING:
         return None
@@ -178,7 +175,7 @@ class _Totals:
 def after_of(plan: Plan, loop: Program) -> After | None:
     """None if it is not worth it, or some op mixes the steps. loop: plan.backward as it is run."""
     derived, before, program = plan.before_backward, plan.parts.before, plan.backward
-    if derived is None or not _is_loop_small(loop):
+    if derived is None:
         return None
     ahead = spans_of(before, dict.fromkeys(before.inputs[: plan.xs], Along(0)), plan.steps)
     graph, count = derived.graph, len(derived.seeded)
@@ -221,21 +218,3 @@ def multiplications(graph: Graph, instructions: Iterable[Instruction]) -> int:
         for i in instructions
         if i.op.name == "matmul"
     )
-
-
-def _is_loop_small(program: Program) -> bool:
-    """Whether the loop's products may do with one thread."""
-    graph, small = program.graph, small_product()
-    in_blocks = {i.out for i in ahead_of(program)}
-    for i in graph.instructions:
-        if i.op.name != "matmul" or i.out in in_blocks:
-            continue
-        left, right = (graph.spec(v).shape for v in i.inputs)
-        work = multiplications(graph, [i])
-        if work <= _BRIEF or work // math.prod(right[:-2]) <= max(UNTHREADED, small):
-            continue
-        if len(left) != 2 or len(right) not in (2, 3):
-            return False
-        if not rows_of_a_product(*left, right[-1], small):
-            return False
-    return True

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .graph import Graph
 from .recent import Recent
+from .repeats import forget, is_due
 
 if TYPE_CHECKING:  # the passes are loaded when there is something to compile
     from .plan import Plan
+    from .step import Traced
 
 __all__ = ["Key", "plan_for"]
 
@@ -32,12 +34,24 @@ class Key(NamedTuple):
 _plans: Recent[Key, Plan] = Recent()
 
 
-def plan_for(key: Key, graph: Graph, check: Callable[[], None]) -> Plan:
-    """The plan made before for a step that recorded the same; or a new one, after the check."""
+def plan_for(
+    key: Key, graph: Graph, traced: Traced, check: Callable[[], None]
+) -> Plan:
+    """The plan made before for a step that recorded the same; or a new one, after the check.
+
+    A known one may be due for the check, too.
+    """
     plan = _plans.find(key)
+    known = plan is not None
     if plan is None:
         check()
         from .plan import planned
 
         plan = _plans.keep(key, planned(graph, *key[1:]))
+    if is_due(traced.origin, plan, traced.captured, known):
+        try:
+            check()
+        except BaseException:
+            forget(traced.origin)
+            raise
     return plan

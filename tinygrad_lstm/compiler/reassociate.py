@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..ops import OPS
-from ..tensor import Op
+from ..tensor import Array, Op
 from .graph import Builder, Graph, Instruction, Spec, users
 
 __all__ = ["reassociate"]
@@ -44,12 +44,26 @@ def reassociate(graph: Graph, rank: Callable[[int], int], op: Op = _ADD) -> Grap
         terms = _terms(i, absorbed)
         if len(terms) < 3 or len({graph.spec(v).dtype for v in terms}) > 1:
             continue
+        if not _is_finite(op, [graph.constants[v] for v in terms if v in graph.constants]):
+            continue
         ranks = sorted({rank(v) for v in terms})
         parts = [_joined(builder, op, [v for v in terms if rank(v) == r]) for r in ranks]
         total = _joined(builder, op, parts)
         if builder.specs[total] == graph.spec(i.out):
             replaced[i.out] = total
     return builder.replacing(replaced)
+
+
+def _is_finite(op: Op, numbers: Sequence[Array]) -> bool:
+    """Whether all numbers together, which nobody asked for, are none too large or too small."""
+    if len(numbers) < 2:
+        return True
+    with np.errstate(all="ignore"):
+        total = numbers[0]
+        for number in numbers[1:]:
+            total = op.forward(total, number)
+    lost = op is not _ADD and not np.all(total) and all(map(np.all, numbers))
+    return bool(np.all(np.isfinite(total))) and not lost
 
 
 def _terms(root: Instruction, absorbed: Callable[[int], Instruction | None]) -> list[int]:

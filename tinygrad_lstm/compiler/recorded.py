@@ -10,6 +10,7 @@ from ..tensor import Tensor, record_results
 from .alone import Divided, divide
 from .backends import backend_named
 from .graph import Graph
+from .leftovers import empty
 from .op import PART, SCAN
 from .plans import Key, plan_for
 from .probe import Probe
@@ -35,11 +36,14 @@ def run_compiled(
     probe: gets a look into the step.
     """
     called = _traced(step, states, inputs, count, probe)
-    divided = _divided(called.graph, len(states), len(called.series), backend)
-    if divided is None:
-        found = _run(called, count, backend)
-    else:
-        found = _run_divided(called, divided, count, backend)
+    try:
+        divided = _divided(called.graph, len(states), len(called.series), backend)
+        if divided is None:
+            found = _run(called, count, backend)
+        else:
+            found = _run_divided(called, divided, count, backend)
+    finally:
+        empty(called.traced.leftovers)
     results = len(called.traced.graph.outputs)
     if probe is not None:
         probe.take(found[results:])
@@ -71,7 +75,7 @@ def _traced(
         series += taps
 
     def check() -> None:
-        check_repeatable(traced, trace_step(step, states, inputs))
+        check_repeatable(traced, lambda: trace_step(step, states, inputs))
 
     return _Called(graph, states, series, traced, check)
 
@@ -116,7 +120,10 @@ def explained(
     from .plan import planned
 
     traced = trace_step(step, states, inputs)
-    check_repeatable(traced, trace_step(step, states, inputs))
+    try:
+        check_repeatable(traced, lambda: trace_step(step, states, inputs))
+    finally:
+        empty(traced.leftovers)
     carried = [t.requires_grad for t in states]
     series = [*(t.requires_grad for t in inputs), *(False for _ in traced.draws)]
     graph, alone = traced.graph, list[bool]()
@@ -151,7 +158,11 @@ def prepared(
 
     rows: whether the last states are wanted as (1, ...).
     """
-    return _planned(_traced(step, states, inputs, count), count, backend, rows)
+    called = _traced(step, states, inputs, count)
+    try:
+        return _planned(called, count, backend, rows)
+    finally:
+        empty(called.traced.leftovers)
 
 
 def _planned(called: _Called, count: int, backend: str | None, rows: bool = False) -> Prepared:
@@ -160,7 +171,7 @@ def _planned(called: _Called, count: int, backend: str | None, rows: bool = Fals
     needing = tuple(recording and t.requires_grad for t in tensors)
     carries, xs = len(called.states), len(called.series)
     key = Key(called.graph.mark, carries, xs, count, needing, backend, rows)
-    plan = plan_for(key, called.graph, called.check)
+    plan = plan_for(key, called.graph, called.traced, called.check)
     return Prepared(tensors, called.graph, plan, xs, called.traced)
 
 

@@ -6,18 +6,21 @@ Where each array comes from is looked up when the plan is made, not at every cal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from ..parallel.blas import one_blas_thread
+from ..parallel.products import UNTHREADED
 from ..tensor import Array
 from .graph import Spec
 from .numpy_backend import NumpyLoop
 from .once import run_once
-from .overlap import After, after_of, before_of, helpers_now
+from .overlap import After, after_of, before_of, helpers_now, multiplications
 from .planes import loops_of
-from .program import Program
+from .program import Outcome, Program
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -47,7 +50,7 @@ class Runner:
     def __init__(self, plan: Plan) -> None:
         self.steps, self.carries, self.rows = plan.steps, plan.carries, plan.rows
         loops = loops_of(plan)
-        self._loop = NumpyLoop(loops.forward, homes=loops.homes)
+        self._loop = _Alone(NumpyLoop(loops.forward, homes=loops.homes))
         parts, program = plan.parts, plan.forward
         derived = plan.before_backward
         late = () if derived is None else derived.reads
@@ -117,7 +120,7 @@ class Runner:
     def _prepare_pull(self, plan: Plan, program: Program) -> None:
         """program: the backward loop as NumPy runs it."""
         loop, derived = plan.parts.loop, plan.before_backward
-        self._back = NumpyLoop(program)
+        self._back = _Alone(NumpyLoop(program))
         zeros = [np.zeros(*loop.spec(v)) for v in loop.outputs]
         self._zeros = zeros[: self.carries]
         self._seeded = [  # over time in the memory of one step
@@ -197,6 +200,30 @@ class Runner:
             else:
                 found.append(np.zeros(*spec))
         return found
+
+
+class _Alone:
+    """A loop beside which nothing else is done, and what BLAS is to do in it.
+
+    Its threads would wait for each other at every step, which takes many times as long where
+    another process uses a core. With many cores it is worth it.
+    """
+
+    def __init__(self, loop: NumpyLoop) -> None:
+        self._loop = loop
+        graph = loop.program.graph
+        sizes = [multiplications(graph, [i]) for i in graph.instructions]
+        self._is_large = max(sizes, default=0) > UNTHREADED
+
+    def __call__(
+        self,
+        steps: int,
+        carried: Sequence[Array],
+        timed: Sequence[Array],
+        invariants: Sequence[Array],
+    ) -> Outcome:
+        with one_blas_thread if self._is_large and helpers_now() else nullcontext():
+            return self._loop(steps, carried, timed, invariants)
 
 
 def refuse_pull(*given: Any) -> NoReturn:

@@ -15,11 +15,12 @@ from ..errors import GraphError
 from ..tensor import Array, Tensor
 from .backends import Backend, NotNative, backend_named, warn_of_numpy
 from .columns import columns_as_rows, exchanged
+from .leftovers import empty
 from .numpy_backend import NumpyLoop
 from .plan import Plan
 from .regroup import known_first
 from .runner import Runner
-from .step import FlatStep, check_repeatable, trace_step
+from .step import FlatStep, Traced, check_repeatable, trace_step
 
 __all__ = ["SingleStep"]
 
@@ -45,23 +46,39 @@ class SingleStep:
         backend: str | None,
         histories: Sequence[Array] | None = None,
     ) -> None:
-        name = backend_named(backend).name
+        self._trace = lambda: trace_step(step, states, series)
         series = [Tensor(t._data[np.newaxis]) for t in inputs]
-        traced = trace_step(step, states, series)
+        traced = self._trace()
+        try:
+            self._refuse_draws(traced)
+            check_repeatable(traced, self._trace)
+        finally:
+            empty(traced.leftovers)
+        self._traced, self._captured = traced.graph, traced.captured
+        self._build(len(states), series, backend_named(backend).name, histories)
+        self._read()
+
+    def _refuse_draws(self, traced: Traced) -> None:
         if traced.draws:
             raise GraphError(
                 "step: draws random numbers, and a step compiled for inference must not: call "
                 "eval() on the model, or give them as x_t"
             )
-        check_repeatable(traced, trace_step(step, states, series))
-        graph, carries = traced.graph, len(states)
-        columns = columns_as_rows(graph, carries, len(inputs)) if histories is None else None
+
+    def _build(
+        self,
+        carries: int,
+        series: Sequence[Tensor],
+        backend: str,
+        histories: Sequence[Array] | None,
+    ) -> None:
+        graph = self._traced
+        columns = columns_as_rows(graph, carries, len(series)) if histories is None else None
         if columns is not None:
             graph = columns.graph
             turned = columns.inputs[carries : carries + len(series)]
             series = [Tensor(a) for a in exchanged([t._data for t in series], turned)]
-        self._captured = traced.captured
-        self._plan = Plan(graph, carries, len(inputs), 1, [False] * len(graph.inputs), _STEPWISE)
+        self._plan = Plan(graph, carries, len(series), 1, [False] * len(graph.inputs), _STEPWISE)
         self._loop = NumpyLoop(known_first(self._plan.forward))
         self._make_buffers(series, histories)
         if columns is not None:
@@ -70,10 +87,9 @@ class SingleStep:
             self.inputs = exchanged(self.inputs, columns.inputs[carries : carries + len(series)])
             self.outputs = exchanged(self.outputs, columns.outputs[carries:])
         self._native = None
-        if name == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
+        if backend == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
             self._build_native()
         self._call: Callable[[], None] = self._call_numpy
-        self.refresh()
 
     def _make_buffers(self, series: Sequence[Tensor], histories: Sequence[Array] | None) -> None:
         program, before = self._plan.forward, self._plan.parts.before
@@ -111,8 +127,17 @@ class SingleStep:
         except NotNative as error:
             warn_of_numpy("step", error)
 
-    def refresh(self) -> None:
-        """Read the captured tensors again."""
+    def refresh(self) -> bool:
+        """Read what the step closes over again; False if it records something else by now."""
+        traced = self._trace()
+        empty(traced.leftovers)
+        if traced.draws or traced.graph.mark != self._traced.mark:
+            return False
+        self._captured = traced.captured
+        self._read()
+        return True
+
+    def _read(self) -> None:
         before = self._plan.parts.before
         values = self._values
         captured = before.inputs[len(self.inputs) :]

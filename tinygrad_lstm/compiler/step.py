@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ from ..sweep import toposort
 from ..tensor import Array, Node, Op, Tensor, next_number, record
 from ..wording import describe, describe_call, describe_place
 from .graph import Graph
+from .leftovers import empty
 from .recent import Recent
-from .trace import outline_of, recorded_since
+from .trace import Outline, outline_of, recorded_since
 
 __all__ = ["FlatStep", "Traced", "check_repeatable", "drawn", "trace_step"]
 
@@ -36,6 +38,8 @@ class Traced(NamedTuple):
     draws: list[Callable[[], Array]]  # how to draw
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
     since: int  # the number of the first op of it that belongs to the step
+    origin: CodeType | None  # what recorded the first op
+    leftovers: list[Tensor]  # all that was made for it, which nobody may use afterwards
 
 
 def trace_step(
@@ -48,28 +52,83 @@ def trace_step(
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
     tracer = _Tracer(since, before, x_t)
-    with fresh_context(tracer), one_blas_thread:
-        new, ys = step(before, x_t)
+    try:
+        with fresh_context(tracer), one_blas_thread:
+            new, ys = step(before, x_t)
+    except BaseException:
+        empty(tracer.taken())
+        raise
     ends = [*new, *ys]
     outline = outline_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
-    key = outline.key()
-    graph = _graphs.find(key) or _graphs.keep(key, outline.graph())
-    return Traced(graph, outline.tensors(), tracer.draws, ends, since)
+    outline, graph = _known(outline)
+    results = tracer.taken()
+    first = results[0].node if results else None
+    origin = None if first is None else first.place[0]
+    leftovers = [*before, *x_t, *tracer.drawn_inputs, *results]
+    return Traced(graph, outline.tensors(), tracer.draws, ends, since, origin, leftovers)
 
 
 _graphs: Recent[Any, Graph] = Recent()
 """Graphs of steps, by their outlines: a step that is traced again most often is known."""
 
 
-def check_repeatable(once: Traced, again: Traced) -> None:
-    """Raise GraphError if the step, called a second time, did something else."""
+class _Numbers(NamedTuple):
+    """The numbers in outlines that are the same but for them: the first ones, which of them have
+    ever been others, and how often."""
+
+    first: dict[int, Array]
+    changing: set[int]
+    times: list[int]
+
+
+_numbers: Recent[Any, _Numbers] = Recent()
+_OFTEN = 3  # times that numbers change before it is expected
+
+
+def _known(outline: Outline) -> tuple[Outline, Graph]:
+    """The outline's graph. A number that is another one again and again is read like a tensor.
+
+    So a step with a temperature or the like is not compiled anew for each.
+    """
+    key = outline.key()
+    graph = _graphs.find(key)
+    if graph is not None or not outline.constants:
+        return outline, graph or _graphs.keep(key, outline.graph())
+    structure = outline.key(numbers=False)
+    known = _numbers.find(structure)
+    if known is None:
+        _numbers.keep(structure, _Numbers(outline.constants, set(), [0]))
+        return outline, _graphs.keep(key, outline.graph())
+    for number, array in outline.constants.items():
+        if array.tobytes() != known.first[number].tobytes():
+            known.changing.add(number)
+    known.times[0] += 1
+    if known.times[0] >= _OFTEN:
+        outline = outline.reading(known.changing)
+        key = outline.key()
+    return outline, _graphs.find(key) or _graphs.keep(key, outline.graph())
+
+
+def check_repeatable(once: Traced, call: Callable[[], Traced]) -> None:
+    """Raise GraphError if the step, called a second time, does something else."""
+    before = [t._data if t._requires_grad else t._data.copy() for t in once.captured]
+    again = call()
+    try:
+        _compare(once, before, again)
+    finally:
+        empty(again.leftovers)
+
+
+def _compare(once: Traced, before: Sequence[Array], again: Traced) -> None:
+    """before: what was captured the first time, as it was then."""
     if once.graph.mark != again.graph.mark:
         raise GraphError(
             "scan: step records other ops or numbers when it is called again: "
             f"{_difference(once, again)}. {_WHY_REPEATABLE}"
         )
-    for t, other in zip(once.captured, again.captured, strict=True):
-        if t is not other and not np.array_equal(t._data, other._data, equal_nan=True):
+    for t, other, was in zip(once.captured, again.captured, before, strict=True):
+        now = other._data
+        if now is not was and not np.array_equal(was, now, equal_nan=was.dtype.kind == "f"):
             nodes = toposort(once.ends)
             reader = next((n for n in nodes if any(x is t for x in n.inputs)), None)
             place = "" if reader is None else f", read by {reader.op.name} ({reader.where}),"
@@ -97,7 +156,8 @@ def _difference(once: Traced, again: Traced) -> str:
 def _said(node: Node | None) -> str:
     if node is None:
         return "no further op"
-    numbers = [repr(t._data.item()) for t in node.inputs if t.node is None and t.ndim == 0]
+    leaves = [t._data for t in node.inputs if t.node is None]
+    numbers = [repr(a.item()) for a in leaves if isinstance(a, np.ndarray) and a.ndim == 0]
     given = f" with {', '.join(numbers)}" if numbers else ""
     return f"{describe_call(node.op, node.inputs, node.attrs, node.context)}{given} ({node.where})"
 
@@ -115,6 +175,8 @@ class _Tracer:
         self.since = since
         self.carry = {id(t): k for k, t in enumerate(before)}
         self.placeholders = {*self.carry, *map(id, x_t)}
+        self._results: list[Tensor] = []
+        self.made = self._results.append
         self.drawn_inputs: list[Tensor] = []
         self.draws: list[Callable[[], Array]] = []
 
@@ -129,7 +191,13 @@ class _Tracer:
         self.placeholders.add(id(made))
         return made
 
-    def _is_of_a_step(self, t: Tensor) -> bool:
+    def taken(self) -> list[Tensor]:
+        """All results, which are forgotten: they know this tracer, and that would be a cycle."""
+        results = [*self._results]
+        self._results.clear()
+        return results
+
+    def stands_for_every_step(self, t: Tensor) -> bool:
         stack = [t]
         seen: set[int] = set()
         while stack:
@@ -142,7 +210,7 @@ class _Tracer:
         return False
 
     def check_concrete(self, t: Tensor) -> None:
-        if self._is_of_a_step(t):
+        if self.stands_for_every_step(t):
             place = calling_line()
             asked = "" if place is None else f", which {describe_place(place)} asks for"
             raise GraphError(

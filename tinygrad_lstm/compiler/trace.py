@@ -56,12 +56,12 @@ class Outline(NamedTuple):
             names={number: name for number, name in named.items() if name is not None},
         )
 
-    def key(self) -> Any:
-        """All that its graph says, as something to look up by."""
+    def key(self, numbers: bool = True) -> Any:
+        """All that its graph says, as something to look up by; without numbers: but for these."""
         leaves: list[Any] = []  # filled by loops: this is the hot path of scan
         for number, t in self.leaves.items():
             data = t._data
-            constant = data.tobytes() if number in self.constants else None
+            constant = data.tobytes() if numbers and number in self.constants else None
             leaves.append((number, data.shape, data.dtype, t.name, constant))
         ops: list[Any] = []
         for node in self.nodes:
@@ -69,6 +69,12 @@ class Outline(NamedTuple):
             told = frozen(attrs) if attrs else None
             ops.append((node.op, told, node.name, made.shape, made.dtype))
         return self.inputs, tuple(self.outputs), tuple(self.reads), tuple(ops), tuple(leaves)
+
+    def reading(self, numbers: Collection[int]) -> Outline:
+        """With some of its constants captured: read at each call, as whatever they are then."""
+        kept = {k: a for k, a in self.constants.items() if k not in numbers}
+        read = self.constants.keys() - kept
+        return self._replace(constants=kept, captured=sorted({*self.captured, *read}))
 
     def tensors(self) -> list[Tensor]:
         """What is captured."""

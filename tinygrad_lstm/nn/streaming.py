@@ -47,6 +47,13 @@ class Streaming:
                 f"streaming: {layer} is bidirectional, and its reverse direction starts at the end "
                 "of a sequence, which a stream has not seen yet; only one direction can be streamed"
             )
+        self._given = layer, batch, backend
+        from threading import Lock  # loaded when it is used, as the compiler is
+
+        self._lock = Lock()
+        self._make(layer, batch, backend)
+
+    def _make(self, layer: Recurrent, batch: int | None, backend: str | None) -> None:
         rows = 1 if batch is None else _checks.size("batch", batch)
         self._kind = type(layer).__name__
         self._names = layer.state_names
@@ -72,9 +79,7 @@ class Streaming:
         histories = [s[:, k] for k in range(layer.num_layers) for s in whole]
         states = [Tensor(s[0]) for s in histories]
         x = Tensor(np.zeros((rows, layer.input_size), self._dtype))
-        from threading import Lock  # loaded when it is used, as the compiler is
-
-        from ..compiler.single import SingleStep
+        from ..compiler.single import SingleStep  # loaded when it is used
 
         self._step = SingleStep(advance, states, [x], backend, histories)
         (x_t,) = self._step.inputs
@@ -85,7 +90,6 @@ class Streaming:
         self._before = [(n, s, s.shape) for n, s in zip(self._names, before, strict=True)]
         self._after = [s[1] for s in whole]
         self._y = self._after[0][-1]
-        self._lock = Lock()
 
     def __call__(
         self, x_t: TensorLike, state: TensorLike | Sequence[TensorLike] | None = None
@@ -133,5 +137,8 @@ class Streaming:
 
     def refresh(self) -> None:
         """Pack the layer's parameters again, as they are now."""
+        layer, batch, backend = self._given
         with self._lock:
-            self._step.refresh()
+            dtype = layer._weight("weight_ih", "l0").dtype
+            if dtype != self._dtype or not self._step.refresh():
+                self._make(layer, batch, backend)

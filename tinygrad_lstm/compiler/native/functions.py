@@ -97,8 +97,15 @@ class Vectors:
     # -- arithmetic ---------------------------------------------------------------------------
 
     def binary(self, name: str, a: str, b: str) -> str:
-        """name: fadd, fsub, fmul or fdiv."""
-        return self.f.let(f"{name} contract {self.kind} {a}, {b}")
+        """name: fadd, fsub, fmul or fdiv. A product and a sum may be rounded once, together.
+
+        But not the difference of two products: equal ones would leave what is cut off from one.
+        """
+        how = "" if name == "fsub" and self.f.products.issuperset((a, b)) else "contract "
+        made = self.f.let(f"{name} {how}{self.kind} {a}, {b}")
+        if name == "fmul":
+            self.f.products.add(made)
+        return made
 
     def negative(self, a: str) -> str:
         return self.f.let(f"fneg {self.kind} {a}")

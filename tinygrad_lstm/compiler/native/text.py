@@ -32,7 +32,10 @@ class Scalar:
 
 
 class Function:
-    """One function under construction. Values are written `%1`, labels and slots by name."""
+    """One function under construction. Values are written `%1`, labels and slots by name.
+
+    products: the values that are products of two others.
+    """
 
     def __init__(self, header: str, attributes: str = "#0") -> None:
         self.header = header
@@ -40,6 +43,7 @@ class Function:
         self.lines: list[str] = []
         self.slots: list[str] = []
         self.block = "entry"
+        self.products: set[str] = set()
         self._count = 0
 
     def __str__(self) -> str:

@@ -1,0 +1,28 @@
+"""A word to whoever waits for the compiler, where that takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+
+__all__ = ["told_if_slow"]
+
+_PATIENCE = 1.0  # seconds
+
+
+@contextmanager
+def told_if_slow(what: str) -> Iterator[None]:
+    """Say on standard error what is going on, if it is not done soon."""
+    timer = Timer(_PATIENCE, _tell, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _tell(what: str) -> None:
+    print(f"tinygrad_lstm: {what}", file=sys.stderr, flush=True)
