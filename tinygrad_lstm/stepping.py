@@ -57,11 +57,9 @@ class CompiledStep:
             forms[:] = [form]
             return new, ys
 
-        def compiled() -> tuple[SingleStep, Structure]:
-            return SingleStep(flat_step, states, inputs, backend), forms[0]
-
-        self._compiled = compiled
-        self._step, self._output_form = compiled()
+        self._compiled = lambda: SingleStep(flat_step, states, inputs, backend)
+        self._step = self._compiled()
+        self._output_forms = forms  # the last one
         self._lock = Lock()
 
     def __call__(self, carry: Any, x_t: Any = None) -> tuple[Any, Any]:
@@ -77,13 +75,13 @@ class CompiledStep:
             step.run()
             after = [a.copy() for a in step.after]
             outputs = [a.copy() for a in step.outputs]
-        return unflatten(self._carry_form, after), unflatten(self._output_form, outputs)
+        return unflatten(self._carry_form, after), unflatten(self._output_forms[0], outputs)
 
     def refresh(self) -> None:
         """Read what step closes over again, as it is now."""
         with self._lock:
             if not self._step.refresh():
-                self._step, self._output_form = self._compiled()
+                self._step = self._compiled()
 
 
 def _leaves(form: Structure, nest: Any, argument: str) -> list[Any]:

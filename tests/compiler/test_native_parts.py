@@ -132,6 +132,56 @@ def test_there_are_no_more_threads_than_rows(
     assert used == [2, 2]
 
 
+@pytest.mark.parametrize("name", ["captured", "x_t", "both", "beside rows"])
+def test_what_all_threads_come_to_counts_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, no_plans: None
+) -> None:
+    """A y that has no rows: each thread would add its gradient."""
+    monkeypatch.setattr(loop, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(loop, "allowed_threads", lambda: 3)
+    w = tg.tensor(np.random.default_rng(0).normal(size=(4, 4)), requires_grad=True)
+    g = tg.tensor(np.float64(1.5), requires_grad=True)
+    b = tg.tensor(np.random.default_rng(1).normal(size=4), requires_grad=True)
+    ys: dict[str, Callable[[Any, Any], Any]] = {
+        "captured": lambda h, s: g * 1.0,
+        "x_t": lambda h, s: tg.tanh(g * s),
+        "both": lambda h, s: (tg.sin(g * s) * g, b * g),
+        "beside rows": lambda h, s: (h * g, g * s, h.sum(1) * g),
+    }
+
+    def step(h: Any, s: Any) -> Any:
+        h = tg.tanh(h @ w + b)
+        return h, ys[name](h, s)
+
+    numbers = np.random.default_rng(2).normal(size=6)
+    assert_same(step, tensors(4, 7), tg.tensor(numbers), [w, g, b], backend="numba")
+
+
+def _field(a: np.ndarray) -> np.ndarray:
+    """The same, with strides that are no multiples of a number's size."""
+    records = np.zeros(a.shape[:-1], [("id", "i4"), ("x", a.dtype, a.shape[-1:])])
+    records["x"] = a
+    return records["x"]
+
+
+def test_a_matrix_that_is_a_field_of_records() -> None:
+    h = tg.tensor(np.random.default_rng(0).normal(size=(3, 4)))
+    records = np.zeros((4, 4), [("id", "i4"), ("w", "f8")])
+    records["w"] = np.random.default_rng(1).normal(size=(4, 4))
+    for w in records["w"], records["w"].T, records["w"][::-1]:
+        w = tg.tensor(w, requires_grad=True)
+
+        def step(h: Any, _: Any, w: Any = w) -> Any:
+            h = tg.tanh(h @ w)
+            return h, h
+
+        found = [
+            tg.grad(tg.scan(step, h, steps=3, **how)[1].sum(), w).data
+            for how in ({"unroll": True}, {"backend": "numba"})
+        ]
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+
+
 # -- arrays ---------------------------------------------------------------------------------------
 
 
@@ -159,6 +209,7 @@ def test_arrays_laid_out_in_another_way_are_left_to_numpy(
         "every other feature": lambda a: np.repeat(a, 2, axis=2)[..., ::2],
         "broadcast over time": lambda a: np.broadcast_to(a[:1], a.shape),
         "unaligned": lambda a: _unaligned(a),
+        "a field of records": lambda a: _field(a),
     }.items(),
     ids=lambda item: item[0],
 )
@@ -189,3 +240,16 @@ def _unaligned(a: np.ndarray) -> np.ndarray:
     b = np.ndarray(a.shape, a.dtype, memory, 1)
     b[...] = a
     return b
+
+
+# -- rounding -------------------------------------------------------------------------------------
+
+
+def test_products_that_are_equal_cancel() -> None:
+    a = tg.tensor(np.random.default_rng(0).normal(size=(2, 33)))
+
+    def step(h: Any, x: Any) -> Any:
+        return h, (tg.sqrt(h * h - x * x), h * x - x * h)
+
+    _, (root, difference) = tg.scan(step, a, tg.tensor(a.data[None]), backend="numba")
+    assert not root.data.any() and not difference.data.any()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from graphs import B, assert_same_numbers, carried_last, ops, parameter, the, traced, varying
 from user_cells import H, I
 
 import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler.reassociate import reassociate
+from tinygrad_lstm.ops import OPS
 
 
 def test_what_does_not_depend_on_the_carry_is_added_first():
@@ -64,3 +67,24 @@ def test_terms_of_one_rank_are_added_together_and_the_lowest_first():
         ]
         assert kinds == ([{"matmul"}, {""}] if first else [{""}, {"matmul"}])
         assert_same_numbers(graph, regrouped, arrays)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # of the numbers that the step is recorded with
+@pytest.mark.parametrize("numbers", [(1e200, 1e200), (1e-200, 1e-200), (1e308, 1e308)])
+def test_numbers_that_overflow_together_are_left_apart(numbers: tuple[float, float]):
+    a, b = numbers
+
+    def step(h: Tensor) -> Tensor:
+        return (h + a) + b if a == 1e308 else (h * a) * b
+
+    graph, _ = traced(step, (B, H))
+    op = OPS["add"] if a == 1e308 else OPS["mul"]
+    after = reassociate(graph, lambda v: int(v in varying(graph, 1)), op)
+    assert after.instructions == graph.instructions
+
+
+def test_nothing_becomes_nan_that_was_none(backend: str):
+    h = tg.tensor(np.zeros((1, 2), np.float32))
+    for factor in 1e20, 1e-30:
+        _, y = tg.scan(lambda h, _, k=factor: (h, h * k * k), h, steps=1, backend=backend)
+        np.testing.assert_array_equal(y.data, 0)

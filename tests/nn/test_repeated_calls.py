@@ -75,6 +75,38 @@ def test_changed_parameters_are_seen(layer: Any, change: Callable[[Any], None]) 
         assert np.abs(results(layer)[0] - before).max() > 1e-3
 
 
+def test_parameters_that_were_one_may_be_two_again() -> None:
+    layer = nn.RNN(4, 4, rng=0, dtype=np.float64)
+    layer.weight_hh_l0 = layer.weight_ih_l0
+    x = np.random.default_rng(0).normal(size=(5, 3, 4))
+    assert_as_unrolled(layer, x)
+    layer.weight_hh_l0 = tg.Parameter(np.eye(4))
+    assert_as_unrolled(layer, x)
+
+
+def test_options_that_are_set_later_are_seen() -> None:
+    layer = nn.LSTM(2, 4, peephole=True, rng=0)
+    for option in "peephole", "bias":
+        before = layer(X)[0].data
+        setattr(layer, option, False)
+        y = layer(X)[0].data
+        assert np.abs(y - before).max() > 1e-3
+        np.testing.assert_allclose(y, layer(X, unroll=True)[0].data, rtol=1e-4, atol=1e-5)
+
+
+def test_a_number_that_a_step_of_ones_own_reads() -> None:
+    class Scaled(nn.RNN):
+        scale = 1.0
+
+        def _advance(self, state: Any, x_t: Any, weights: Any) -> Any:
+            return tuple(h * self.scale for h in super()._advance(state, x_t, weights))
+
+    layer = Scaled(2, 4, rng=0)
+    assert_as_unrolled(layer)
+    layer.scale = 0.5
+    assert_as_unrolled(layer)
+
+
 def test_another_dtype_is_seen(layer: Any) -> None:
     layer.double()
     assert_as_unrolled(layer, X.astype(np.float64))

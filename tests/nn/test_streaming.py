@@ -113,6 +113,48 @@ def test_new_weights_are_seen_after_refresh_and_not_before(backend: str) -> None
     np.testing.assert_allclose(new, lstm(x)[0].data[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_another_parameter_or_dtype_is_seen_after_refresh(backend: str) -> None:
+    lstm = nn.LSTM(I, H, rng=0, dtype=np.float64)
+    step, x = lstm.streaming(2, backend=backend), series(2)
+    lstm.bias_ih_l0 = tg.Parameter(np.ones(4 * H))
+    step.refresh()
+    np.testing.assert_allclose(step(x[0])[0], lstm(x)[0].data[0], rtol=1e-12)
+    lstm.to(np.float32)
+    step.refresh()
+    y, (h, _) = step(x[0].astype(np.float32))
+    assert y.dtype == h.dtype == np.float32
+    np.testing.assert_allclose(y, lstm(x.astype(np.float32))[0].data[0], rtol=1e-5)
+
+
+def test_a_step_reads_all_that_it_closes_over_again() -> None:
+    number, index = tg.tensor(2.0, dtype="f8"), tg.tensor(np.array([0, 1]))
+    form: list[Any] = [lambda y: y]
+
+    def step(h: Any, _: Any) -> Any:
+        return h * number, form[0](h[:, index])
+
+    run = tg.compiled_step(step, np.ones((1, 3)), backend="numpy")
+    number.data = np.array(5.0)
+    index.data = np.array([2, 0])
+    run.refresh()
+    h, y = run(np.array([[1.0, 2.0, 3.0]]))
+    np.testing.assert_array_equal(h, [[5, 10, 15]])
+    np.testing.assert_array_equal(y, [[3, 1]])
+    form[0] = lambda y: {"y": y}
+    run.refresh()
+    assert set(run(h)[1]) == {"y"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_examples_may_lie_in_any_way(backend: str) -> None:
+    h, x = np.zeros((2, 3)), np.arange(6.0).reshape(3, 2).T
+    run = tg.compiled_step(lambda h, x: (h + x, x * 2.0), h.T.copy().T, x, backend=backend)
+    after, y = run(h, x)
+    np.testing.assert_array_equal(after, x)
+    np.testing.assert_array_equal(y, 2 * x)
+
+
 def test_dropout_between_layers_is_left_out() -> None:
     lstm = nn.LSTM(I, H, 2, dropout=0.5, rng=0, dtype=np.float64)
     x = series(None)
