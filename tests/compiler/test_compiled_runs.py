@@ -210,6 +210,27 @@ def test_gradients_that_are_equal_are_two_arrays(backend):
             np.testing.assert_array_equal(one, same)
 
 
+def test_what_no_gradient_comes_from_does_no_harm(backend):
+    """A slope that is infinite where a diagnostic output is 0: it is not asked for."""
+    x = np.ones((5, 2, 4))
+    x[2, 0] = 0
+
+    def slope(**options: Any) -> np.ndarray:
+        series = tg.tensor(x, requires_grad=True)
+
+        def step(h: Tensor, x_t: Tensor) -> Any:
+            norm = tg.sqrt((x_t * x_t).sum(-1))
+            h = tg.tanh(0.5 * h + x_t)
+            return h, (h, norm)
+
+        _, (y, _) = tg.scan(step, np.zeros((2, 4)), series, **options)
+        return tg.grad(y.sum(), series).data
+
+    found = slope(backend=backend)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, slope(unroll=True), rtol=1e-12)
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_threads_get_the_numbers_of_one_alone(fresh, backend, monkeypatch):
     series = [leaf(seed, 20, 3, I) for seed in range(4)]

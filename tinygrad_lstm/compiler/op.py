@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..autodiff import grad
-from ..context import no_grad, scope
+from ..context import fresh_context, no_grad, scope
 from ..functions import stack, unsqueeze
 from ..tensor import OWN, Attrs, Bundle, Node, Op, Tensor
 from .graph import Graph
@@ -40,7 +42,25 @@ def _pullback(g: Any, node: Node, recorded: bool) -> Sequence[Any]:
         cotangents = *(None,) * plan.others, g
     if recorded:
         return _pullback_unrolled(cotangents, node.inputs, **node.attrs)
-    return plan.pull(node.saved, cotangents)
+    if all(c is not None for c in cotangents[plan.carries :]):
+        return plan.pull(node.saved, cotangents)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = plan.pull(node.saved, cotangents)
+    if all(a is None or np.isfinite(a).all() for a in found):
+        return found
+    return _pulled_exactly(cotangents, node)
+
+
+def _pulled_exactly(cotangents: Sequence[Any], node: Node) -> list[Any]:
+    """Without those outputs that no gradient comes from: op by op.
+
+    The plan takes zeros for them; and zero times an infinite slope, of a square root at 0 perhaps,
+    is no number.
+    """
+    with fresh_context():
+        given = [None if c is None else Tensor(c) for c in cotangents]
+        found = _pullback_unrolled(given, node.inputs, **node.attrs, create_graph=False)
+    return [None if t is None else np.array(t._data) for t in found]
 
 
 def _pullback_unrolled(
@@ -49,6 +69,7 @@ def _pullback_unrolled(
     plan: Plan,
     graph: Graph,
     xs: int,
+    create_graph: bool = True,
 ) -> list[Tensor | None]:
     """For gradients of gradients: every op of every step recorded, and differentiated.
 
@@ -66,7 +87,7 @@ def _pullback_unrolled(
     ]
     wanted = [t for t in aliases if t.requires_grad]
     ends, seeds = [t for t, _ in pairs], [seed for _, seed in pairs]
-    found = iter(grad(ends, wanted, seeds, create_graph=True, allow_unused=True))
+    found = iter(grad(ends, wanted, seeds, create_graph=create_graph, allow_unused=True))
     return [next(found) if t.requires_grad else None for t in inputs]
 
 
