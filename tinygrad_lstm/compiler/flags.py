@@ -1,4 +1,7 @@
-"""Booleans that a loop carries or keeps, as numbers: a native loop's arrays are of one dtype."""
+"""Booleans that a loop carries or keeps, as numbers: a native loop's arrays are of one dtype.
+
+So are constants of another dtype that a step gives beside its results, as `return h, 1.0` does.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +58,19 @@ def flags_as_numbers(
 
 
 def without_flags(graph: Graph, carries: int) -> Graph:
-    """A step's graph whose carries and outputs are numbers where they were booleans."""
+    """A step's graph whose carries and outputs are numbers of its one dtype.
+
+    They were booleans, or constants that the dtype has too.
+    """
     inputs, outputs = graph.inputs[:carries], dict.fromkeys(graph.outputs)
     used = {v for i in graph.instructions for v in (*i.inputs, i.out)}
     floats = _floats(graph, inputs) or _floats(graph, used)
-    if len(floats) != 1 or not any(_is_flag(graph, v) for v in (*inputs, *outputs)):
+    if len(floats) != 1:
         return graph
     (dtype,) = floats
+    others = [v for v in outputs if _is_constant(graph, v, dtype)]
+    if not others and not any(_is_flag(graph, v) for v in (*inputs, *outputs)):
+        return graph
     builder, names = Builder(graph), dict(graph.names)
     numbers: dict[int, int] = {}  # of the carries, which are told by them from zero
     for v in inputs:
@@ -76,6 +85,9 @@ def without_flags(graph: Graph, carries: int) -> Graph:
         if _is_flag(graph, v):
             spec = Spec(graph.spec(v).shape, dtype)
             left[v] = builder.add(_ASTYPE, [v], {"dtype": dtype}, spec)
+    for v in others:
+        left[v] = builder.value(Spec(graph.spec(v).shape, dtype))
+        builder.constants[left[v]] = graph.constants[v].astype(dtype)
     for known in (numbers, left):
         names.update((known[v], names[v]) for v in known if v in names)
     return builder.finish(
@@ -92,15 +104,20 @@ def run_on_flags(run: Run, graph: Graph, plain: Graph, carries: int) -> Run:
     """What runs `graph`, from what runs `plain`, which is the same without flags."""
     pairs = list(zip(graph.inputs[:carries], plain.inputs, strict=False))
     given = [(k, plain.spec(n).dtype) for k, (v, n) in enumerate(pairs) if _is_flag(graph, v)]
-    found = [k for k, v in enumerate(graph.outputs) if _is_flag(graph, v)]
+    ends = [graph.spec(v).dtype for v in graph.outputs]
+    found = [
+        (k, dtype)
+        for k, (v, dtype) in enumerate(zip(plain.outputs, ends, strict=True))
+        if plain.spec(v).dtype != dtype
+    ]
 
     def run_it(arrays: Sequence[Array]) -> tuple[list[Array], Any]:
         arrays = [*arrays]
         for k, dtype in given:
             arrays[k] = arrays[k].astype(dtype)
         outputs, saved = run(arrays)
-        for k in found:
-            outputs[k] = outputs[k] != 0
+        for k, dtype in found:
+            outputs[k] = outputs[k].astype(dtype)
         return outputs, saved
 
     return run_it
@@ -113,3 +130,12 @@ def _floats(graph: Graph, values: Iterable[int]) -> set[np.dtype[Any]]:
 
 def _is_flag(graph: Graph, value: int) -> bool:
     return graph.spec(value).dtype.kind == "b"
+
+
+def _is_constant(graph: Graph, value: int, dtype: np.dtype[Any]) -> bool:
+    """Whether it is a constant of another dtype, which is the same number in this one."""
+    constant = graph.constants.get(value)
+    if constant is None or constant.dtype == dtype or constant.dtype.kind not in "iuf":
+        return False
+    back = constant.astype(dtype).astype(constant.dtype)
+    return np.array_equal(back, constant, equal_nan=constant.dtype.kind == "f")

@@ -18,6 +18,7 @@ from .fused import Pass
 from .layout import Layout
 from .places import Places
 from .products import Products
+from .reasons import told
 from .reductions import Sums, add_along, reduce_rows
 from .schedule import Group, Product, Reduction, Schedule
 from .scratch import Scratch
@@ -72,7 +73,7 @@ class Kernel:
         for v in (*p.stacks, *p.carried, *p.carry_out, *p.sums):
             dtype = self.layout.graph.spec(v).dtype
             if dtype != self.layout.dtype:
-                raise NotNative(f"a step that keeps values of type {dtype}")
+                raise NotNative(f"{told(self.layout.graph, v, 'result')} of {dtype} is kept")
 
     def _write_prepare(self) -> None:
         """Pack the matrices: once, for all threads."""

@@ -16,9 +16,10 @@ import numpy as np
 
 from ...ops import OPS
 from ..backends import NotNative
-from ..graph import Instruction
+from ..graph import Graph, Instruction
 from ..program import Program
 from .lower import lowered
+from .reasons import at_reader, mixed_dtypes, told
 
 __all__ = ["Layout", "RowSum", "View", "dense", "layout_of"]
 
@@ -107,9 +108,9 @@ class Layout:
         self.computed: list[Instruction] = []
         self.copies: dict[int, View] = {}  # views that are wanted as values of their own
         self.row_sums: dict[int, RowSum] = {}
-        self.dtype = self._float_dtype()
+        self.dtype = self._float_dtype(program)
         self.lanes = vector_bytes // self.dtype.itemsize
-        self._inputs()
+        self._inputs(program.graph)
         self._wanted = {*self.program.stacks, *self.program.carry_out}
         self._multiplied = {i.inputs[0] for i in graph.instructions if i.op is OPS["matmul"]}
         self._multiplied.update(v for pair in self.program.products for v in pair)
@@ -121,28 +122,28 @@ class Layout:
         """A number of columns, rounded up to whole registers."""
         return -(-count // self.lanes) * self.lanes
 
-    def _float_dtype(self) -> np.dtype[Any]:
+    def _float_dtype(self, given: Program) -> np.dtype[Any]:
         used = {v for i in self.graph.instructions for v in (*i.inputs, i.out)}
         used |= {*self.program.carried, *self.program.timed}
         kinds = {self.graph.spec(v).dtype for v in used} - {np.dtype(bool)}
         floats = {np.dtype("f4"), np.dtype("f8")}
         if kinds <= floats and len(kinds) == 1:
             return next(iter(kinds))
-        for i in self.graph.instructions:
-            odd = {self.graph.spec(v).dtype for v in (*i.inputs, i.out)} & (kinds - floats)
-            if odd:
-                raise NotNative(f"{i.op.name} with {' and '.join(sorted(map(str, odd)))}")
-        raise NotNative(f"values of {' and '.join(sorted(map(str, kinds))) or 'bool alone'}")
+        raise NotNative(mixed_dtypes(given))
 
     # -- inputs -------------------------------------------------------------------------------
 
-    def _inputs(self) -> None:
+    def _inputs(self, given: Graph) -> None:
+        """given: the graph as the step has it, which says what is told of a value."""
         for v in (*self.program.carried, *self.program.timed):
             shape = self.graph.spec(v).shape
             if self.batch is not None and shape and shape[0] != self.batch:
-                raise NotNative(f"values of {self.batch} and of {shape[0]} rows")
+                rows = f"of {shape[0]} rows beside {self.batch}"
+                if v in self.program.carried:
+                    raise NotNative(f"{told(given, v, 'carry')} {rows}")
+                raise NotNative(at_reader(given, v, f"{told(given, v, 'value')} {rows}"))
             if self.batch is not None and not shape and v in self.program.carried:
-                raise NotNative("a scalar carry beside a batch")
+                raise NotNative(f"{told(given, v, 'carry')} of one number beside a batch")
             self._own(v, self.batch is not None and bool(shape))
         for v, array in self.graph.constants.items():
             if array.size and (array == array.flat[0]).all():
@@ -150,7 +151,7 @@ class Layout:
             elif array.size and np.isnan(array).all():
                 self.literals[v] = math.nan
             else:
-                raise NotNative("a constant array")
+                raise NotNative(at_reader(given, v, "a constant array"))
         for v in self.program.invariants:
             if len(self.graph.spec(v).shape) == 2:
                 self.matrices[v] = (v, False)
