@@ -23,10 +23,17 @@ class Structure(NamedTuple):
     def __str__(self) -> str:
         if self.kind is None:
             return "*"
+        if self.kind is type(None):
+            return "None"
         if self.kind is dict:
             inside = (f"{k}: {p}" for k, p in zip(self.keys, self.parts, strict=True))
             return "{" + ", ".join(inside) + "}"
-        return f"({', '.join(map(str, self.parts))})" if self.parts else "()"
+        inside = ", ".join(map(str, self.parts))
+        if issubclass(self.kind, list):
+            return f"[{inside}]"
+        if hasattr(self.kind, "_fields"):
+            return f"{self.kind.__name__}({inside})"
+        return f"({inside},)" if len(self.parts) == 1 else f"({inside})"
 
 
 _LEAF = Structure(None)
@@ -51,7 +58,7 @@ def _flatten_into(
     if part is None:
         return Structure(type(None))
     if isinstance(part, dict):
-        keys = tuple(sorted(part))
+        keys = _sorted(part, argument)
         inside = tuple(_flatten_into(leaves, part[k], make, argument) for k in keys)
         return Structure(dict, keys, inside)
     if isinstance(part, tuple | list):
@@ -62,6 +69,16 @@ def _flatten_into(
     except TypeError as error:
         raise TypeError(f"{argument}: {error}") from None
     return _LEAF
+
+
+def _sorted(part: dict[Any, Any], argument: str) -> tuple[Any, ...]:
+    """The keys in an order that does not depend on which was put in first."""
+    try:
+        return tuple(sorted(part))
+    except TypeError:
+        raise TypeError(
+            f"{argument}: the keys of a dict must have an order, got {', '.join(map(repr, part))}"
+        ) from None
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:

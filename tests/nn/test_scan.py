@@ -321,6 +321,33 @@ def test_the_carry_must_keep_its_form(scan):
         scan(lambda c, x: ({"b": c["a"]}, None), {"a": zeros(B)}, zeros(T, B))
 
 
+class _Pair(NamedTuple):
+    h: Any
+    c: Any
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ((1.0, 2.0), [1.0, 2.0], r"\(\*, \*\) and became \[\*, \*\]"),
+        ((1.0, 2.0), _Pair(1.0, 2.0), r"\(\*, \*\) and became _Pair\(\*, \*\)"),
+        ((1.0,), 1.0, r"\(\*,\) and became \*"),
+        ((), None, r"\(\) and became None"),
+    ],
+)
+def test_a_structure_is_told_from_another(one: Any, other: Any, told: str) -> None:
+    with pytest.raises(ShapeError, match=f"the carry was {told}"):
+        tg.scan(lambda s, x: (other, x), one, np.ones(2))
+
+
+def test_keys_without_an_order_are_named() -> None:
+    mixed = {1: 0.0, "h": 0.0}
+    with pytest.raises(TypeError, match=r"^carry: the keys .* must have an order, got 1, 'h'$"):
+        tg.scan(lambda s, x: (s, x), mixed, np.ones(2))
+    with pytest.raises(TypeError, match="y_t that step returned: the keys"):
+        tg.scan(lambda s, x: (s, mixed), 0.0, np.ones(2))
+
+
 def test_leaves_that_are_no_numbers_are_named_by_the_argument(scan):
     with pytest.raises(TypeError, match=r"^carry: "):
         scan(running_sum, "state", zeros(T, B))
