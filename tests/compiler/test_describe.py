@@ -84,6 +84,45 @@ def test_bytes_kept_are_those_that_a_run_keeps(name: str, backend: str):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("before", [False, True])
+def test_a_mask_of_dropout_is_told_and_counted(before: bool, backend: str):
+    w = tg.tensor(np.eye(H, dtype=np.float32), requires_grad=True)
+    xs = np.zeros((T, B, H), np.float32)
+
+    def step(h: Any, x: Any) -> Any:
+        if before:
+            h = tg.tanh(h @ w + tg.dropout(x @ w, 0.5))
+        else:
+            h = tg.tanh(tg.dropout(h, 0.5) @ w + x)
+        return h, h
+
+    h = tg.tensor(np.zeros((B, H), np.float32))
+    e = tg.scan.explain(step, h, xs, backend=backend)
+    (mask,) = [i for i in e.inputs if i.role == "drawn per step"]
+    assert mask.shape == (T, B, H) and mask.name == "mask1"
+    assert [k.nbytes for k in e.kept if k.name == "mask1"] == [xs.nbytes]
+    last, _ = tg.scan(step, h, xs, backend=backend)
+    run = last.node.inputs[0].node
+    kept = [*run.attrs["plan"].runner.kept(run.saved), run.inputs[2].data]
+    own = {id(a): a.nbytes for a in kept if not np.shares_memory(a, xs)}
+    assert e.nbytes <= sum(own.values()) <= e.nbytes + h.data.nbytes + 64 * (len(e.kept) + 1)
+
+
+@pytest.mark.parametrize(
+    ("carry", "xs", "told"),
+    [
+        (None, np.zeros((T, B)), "6 steps in float64, run by NumPy"),
+        (None, np.zeros((T, B), np.float32), "6 steps in float32, run by NumPy"),
+        (None, np.zeros((T, B), np.int64), "6 steps in int64, run by NumPy"),
+        (np.zeros(B), np.zeros((T, B), np.float32), "6 steps in float64, run by NumPy"),
+    ],
+)
+def test_the_dtype_is_told_without_a_carry_too(carry: Any, xs: Any, told: str):
+    e = tg.scan.explain(lambda c, x: (c, -x), carry, xs, backend="numpy")
+    assert str(e).splitlines()[0] == told
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_gradients_of_weights_are_one_product_each(kind: str, backend: str):
     e = explanation(getattr(tg.nn, kind)(I, H, rng=0), backend)

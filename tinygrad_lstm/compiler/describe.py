@@ -22,11 +22,14 @@ __all__ = ["Explanation", "Explanations", "Gradient", "Input", "Kept", "Line", "
 
 Shape = tuple[int, ...]
 _WIDTH = 100
-_MATMUL, _JOIN = OPS["matmul"], OPS["concatenate"]
+_MATMUL, _JOIN, _DROPOUT = OPS["matmul"], OPS["concatenate"], OPS["dropout"]
 
 
 class Input(NamedTuple):
-    """Something the step reads. role: "carried", "carried alone", "per step" or "captured"."""
+    """Something the step reads.
+
+    role: "carried", "carried alone", "per step", "drawn per step" (a mask of dropout), "captured".
+    """
 
     name: str
     shape: Shape
@@ -130,7 +133,8 @@ class _Describer:
         self.plan, self.step, self.needing = plan, step, needing
         self.xs = step.inputs[plan.carries : plan.carries + xs]
         self.alone = self.xs[xs - alone :]
-        self.names = _input_names(step, plan.carries, xs - alone, alone)
+        self.drawn = _drawn(step, self.xs)
+        self.names = _input_names(step, plan.carries, xs - alone, alone, self.drawn)
         self.before = plan.parts.before
         made = self.before.producers()
         named = [v for v in made if v in self.before.names]
@@ -191,6 +195,7 @@ class _Describer:
         once = [v for v in first if v in self.ahead.lines or v in read]
         kept = tuple(self._kept(timed))
         specs = [self.step.spec(v) for v in self.step.inputs[: plan.carries]]
+        dtypes = {str(s.dtype) for s in specs or self.step.specs}
         batch = next((s.shape[0] for s in specs if len(s.shape) > 1), 1)
         return Explanation(
             backend=plan.backend.name,
@@ -198,7 +203,7 @@ class _Describer:
             columns=bool(plan.columns),
             threads=plan.runner.threads,
             steps=plan.steps,
-            dtype=" and ".join(sorted({str(s.dtype) for s in specs})),
+            dtype=" and ".join(sorted(dtypes)),
             inputs=tuple(self._inputs()),
             once=tuple(self._line(self.ahead, v) for v in once),
             at_once=tuple(one_by_one(before, ahead, self.ahead, self._stands_for)),
@@ -212,14 +217,18 @@ class _Describer:
     def _inputs(self) -> Iterator[Input]:
         plan = self.plan
         for k, v in enumerate(self.step.inputs):
-            shape = self.step.spec(v).shape
-            if plan.columns and plan.columns[k]:
-                shape = shape[::-1]  # as the caller has it
+            shape = self._given_shape(v)
             role = "carried" if k < plan.carries else "captured"
             if v in self.xs:
                 shape = (plan.steps, *shape)
                 role = "carried alone" if v in self.alone else "per step"
+                role = "drawn per step" if v in self.drawn else role
             yield Input(self.names[v], shape, role, self.needing[k])
+
+    def _given_shape(self, v: int) -> Shape:
+        """Of an input, as the caller has it."""
+        shape, columns = self.step.spec(v).shape, self.plan.columns
+        return shape[::-1] if columns and columns[self.step.inputs.index(v)] else shape
 
     def _line(self, formulas: Formulas, v: int) -> Line:
         made, name = formulas.lines.get(v), formulas.text(v).string
@@ -242,6 +251,9 @@ class _Describer:
             if v in own and v in timed:
                 shape, dtype = self.before.spec(v)
                 arrays.setdefault(v, (self.ahead.text(v).string, shape, dtype.itemsize))
+        for v in self.drawn:
+            shape = (plan.steps, *self._given_shape(v))
+            arrays.setdefault(v, (self.names[v], shape, self.step.spec(v).dtype.itemsize))
         for name, shape, size in arrays.values():
             yield Kept(name, shape, math.prod(shape) * size)
 
@@ -314,15 +326,24 @@ class _Describer:
         return Text(string, 1, f"({string}).T")
 
 
-def _input_names(step: Graph, carries: int, xs: int, alone: int) -> dict[int, str]:
+def _drawn(step: Graph, xs: Sequence[int]) -> list[int]:
+    """Which of the steps' inputs are masks of dropout: no caller has them."""
+    masks = {i.inputs[1] for i in step.instructions if i.op is _DROPOUT}
+    return [v for v in xs if v in masks]
+
+
+def _input_names(
+    step: Graph, carries: int, xs: int, alone: int, drawn: Sequence[int]
+) -> dict[int, str]:
     """Each input's own name, made unique, or one by its part."""
     names: dict[int, str] = {}
-    numbers = {"carry": 0, "x": 0, "w": 0}
+    numbers = {"carry": 0, "x": 0, "w": 0, "mask": 0}
     kinds = ["carry"] * carries + ["x"] * xs + ["carry"] * alone
     for k, v in enumerate(step.inputs):
         name = step.names.get(v)
         if name is None:
             kind = kinds[k] if k < len(kinds) else "w"
+            kind = "mask" if v in drawn else kind
             numbers[kind] += 1
             name = f"{kind}{numbers[kind]}"
         unique, again = name, 1
@@ -350,7 +371,8 @@ _RUN_BY = {"numpy": "by NumPy", "numba": "as native code (backend numba)"}
 
 def _written(e: Explanation) -> Iterator[str]:
     some = "1 step" if e.steps == 1 else f"{e.steps} steps"
-    yield f"{some} in {e.dtype}, run {_RUN_BY[e.backend]}"
+    numbers = f" in {e.dtype}" if e.dtype else ""
+    yield f"{some}{numbers}, run {_RUN_BY[e.backend]}"
     if e.instead_of is not None:
         yield from _wrapped(f"NumPy, because {e.instead_of}", 0)
     if e.columns:
