@@ -194,6 +194,20 @@ def test_a_copy_has_a_life_of_its_own(layer: Any) -> None:
     assert_as_unrolled(layer)
 
 
+def test_a_shallow_copy_goes_its_own_way_when_something_is_set(layer: Any) -> None:
+    before = results(layer)
+    other = copy.copy(layer)
+    assert other.weight_hh_l0 is layer.weight_hh_l0
+    other.weight_hh_l0 = nn.Linear(4, len(layer.weight_hh_l0), rng=9).weight
+    for found, wanted in zip(results(layer), before, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert_as_unrolled(other)
+    assert_as_unrolled(layer)
+    assert dict(layer.named_parameters())["weight_hh_l0"] is layer.weight_hh_l0
+    assert dict(other.named_parameters())["weight_hh_l0"] is other.weight_hh_l0
+    assert np.abs(results(other)[0] - before[0]).max() > 1e-3
+
+
 def test_threads_may_call_one_layer(layer: Any) -> None:
     inputs = [k * X for k in range(4)]
     wanted = [results(layer, x) for x in inputs]

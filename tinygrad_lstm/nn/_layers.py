@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -81,6 +81,11 @@ class Recurrent(Module):
         super().__setattr__(name, value)
         if memos := self.__dict__.get("_memos"):
             memos.clear()
+
+    def __copy__(self) -> Self:
+        twin = super().__copy__()
+        twin.__dict__["_memos"] = {}
+        return twin
 
     def _checked_projection(self, proj_size: int) -> int:
         wanted = f"proj_size must be an integer in [0, hidden_size={self.hidden_size})"

@@ -98,6 +98,13 @@ class Module:
         self._parameters.pop(name, None)
         self._modules.pop(name, None)
 
+    def __copy__(self) -> Self:
+        """A module of its own that shares the parameters and parts, until others are set."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.__dict__.update(_parameters={**self._parameters}, _modules={**self._modules})
+        return twin
+
     def _registered_as(self, name: str) -> None:
         kind = type(self).__name__
         if self._label == kind:  # the first parent names it
