@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,37 @@ def test_a_deep_copy_shares_nothing_but_keeps_ties():
     other.one.weight.data = np.zeros((2, 2), np.float32)
     assert (model.one.weight.data == 1).all()
     assert [n for n, _ in other.named_parameters()] == [n for n, _ in model.named_parameters()]
+
+
+def test_a_shallow_copy_shares_what_it_holds_until_something_is_set():
+    model = Model()
+    other = copy.copy(model)
+    other.training = False
+    other.decoder = Layer(3, 2)
+    other.extra = tg.Parameter(np.ones(1))
+    assert other.encoder is model.encoder and model.training
+    assert [n for n, _ in model.named_modules()] == ["", "encoder", "decoder"]
+    assert dict(model.named_modules())["decoder"] is model.decoder is not other.decoder
+    assert "extra" not in model.state_dict() and "extra" in other.state_dict()
+    del other.encoder
+    assert "encoder.weight" in model.state_dict()
+
+
+def test_modules_can_be_handed_to_another_process():
+    model = nn.Sequential(
+        nn.Embedding(3, 2, rng=0), nn.LSTMCell(2, 3, peephole=True, rng=0), nn.GRUCell(2, 3, rng=0),
+        nn.LSTM(2, 3, peephole=True, proj_size=2, rng=0), nn.GRU(2, 3, rng=0), nn.RNNCell(2, 3),
+        nn.RNN(2, 3, nonlinearity="relu", bidirectional=True, rng=0), nn.LayerNorm(3), nn.Tanh(),
+    )  # fmt: skip
+    other = pickle.loads(pickle.dumps(model))
+    assert repr(other) == repr(model)
+    for (name, p), (other_name, q) in zip(
+        model.named_parameters(), other.named_parameters(), strict=True
+    ):
+        assert name == other_name
+        np.testing.assert_array_equal(p.data, q.data)
+    x = np.ones((4, 1, 2), np.float32)
+    np.testing.assert_array_equal(other[3](x)[0].data, model[3](x)[0].data)
 
 
 # -- state ------------------------------------------------------------------------------------

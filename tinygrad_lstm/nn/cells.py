@@ -10,6 +10,7 @@ bias for the input and one for the hidden state.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -350,10 +351,16 @@ def activation_named(nonlinearity: str) -> Callable[[Tensor], Tensor]:
 
 
 def uniform_maker(hidden_size: int, dtype: Any, rng: Rng) -> Callable[..., Parameter]:
-    """A function that makes parameters uniform in ±1/sqrt(hidden_size), as PyTorch does."""
+    """A function that makes parameters uniform in ±1/sqrt(hidden_size), as PyTorch does.
+
+    No closure: a module keeps it, and is pickled with it where processes hand modules over.
+    """
     wanted, generator = _checks.float_dtype(dtype), resolve_rng(rng)
-    bound = 1.0 / np.sqrt(hidden_size)
-    return lambda *shape: Parameter(generator.uniform(-bound, bound, shape).astype(wanted))
+    return partial(_uniform, generator, 1.0 / np.sqrt(hidden_size), wanted)
+
+
+def _uniform(generator: np.random.Generator, bound: Any, dtype: Any, *shape: int) -> Parameter:
+    return Parameter(generator.uniform(-bound, bound, shape).astype(dtype))
 
 
 def described(module: Any, **defaults: Any) -> str:
