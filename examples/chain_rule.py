@@ -31,7 +31,7 @@ def squared_error(w: tg.Tensor, x: tg.Tensor, b: tg.Tensor, target: tg.Tensor) -
 @click.option("--x", default=2.0, show_default=True, help="The input.")
 @click.option("--b", default=-0.4, show_default=True, help="The bias.")
 @click.option("--target", default=1.0, show_default=True, help="What y should be.")
-@click.option("--seed", type=int, help="Draw all four at random instead.")
+@click.option("--seed", type=click.IntRange(0), help="Draw all four at random instead.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -119,7 +119,9 @@ def over_time(cell: nn.LSTMCell, features: Sequence[float], h: float, c: float) 
 @click.option("--h", default=0.2, show_default=True, help="The short-term memory before.")
 @click.option("--c", default=0.6, show_default=True, help="The long-term memory before.")
 @click.option(
-    "--seed", type=int, help="Draw the weights at random instead of taking those made by hand."
+    "--seed",
+    type=click.IntRange(0),
+    help="Draw the weights at random instead of taking those made by hand.",
 )
 @click.option(
     "--out",

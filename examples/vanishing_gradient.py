@@ -35,9 +35,13 @@ def forgetting(lstm: nn.LSTM, bias: float) -> nn.LSTM:
 
 
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
-@click.option("--steps", default=60, show_default=True, help="Length of the sequence.")
-@click.option("--hidden", default=32, show_default=True, help="Units of each memory.")
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--steps", type=click.IntRange(2), default=60, show_default=True, help="Length of the sequence."
+)
+@click.option(
+    "--hidden", type=click.IntRange(1), default=32, show_default=True, help="Units of each memory."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -73,6 +73,18 @@ def test_an_example_runs_and_writes_pictures(
     assert str(out) in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_numbers_out_of_range_are_refused(path: Path, tmp_path: Path):
+    numbers = [p for p in options_of(path) if isinstance(p.type, click.types.IntParamType)]
+    assert numbers
+    for option in numbers:
+        with pytest.raises(click.BadParameter, match="not in the range"):
+            run(path.stem, tmp_path, option.opts[0], "-1")
+    if path.stem == "vanishing_gradient":  # a gradient reaches back from the last of two
+        with pytest.raises(click.BadParameter):
+            run(path.stem, tmp_path, "--steps", "1")
+
+
 @pytest.mark.parametrize("name", ["chain_rule", "lstm_in_action"])
 def test_another_seed_gives_other_numbers(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
