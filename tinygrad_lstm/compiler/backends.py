@@ -91,8 +91,13 @@ def _has_compiler() -> bool:
 
 
 def backend_named(name: str | None) -> Backend:
-    """The backend of that name; by default "numba" where it is installed, else "numpy"."""
-    if name is None:
+    """The backend of that name; by default "numba" where it is installed, else "numpy".
+
+    Raises ImportError for "numba" where its compiler is missing or broken; by default, a broken one
+    is warned of.
+    """
+    default = name is None
+    if default:
         name = "numba" if _has_compiler() else "numpy"
     if name == "numpy":
         return _NUMPY
@@ -101,6 +106,35 @@ def backend_named(name: str | None) -> Backend:
             'backend="numba" needs the compiler that Numba 0.62 or newer brings: '
             "pip install 'tinygrad_lstm[fast]', or take backend=\"numpy\""
         )
+    native = _native()
+    if isinstance(native, Backend):
+        return native
+    if default:
+        _warn_of_broken(native)
+        return _NUMPY
+    raise ImportError(f'backend="numba": llvmlite is installed, but {native}')
+
+
+@cache
+def _native() -> Backend | str:
+    """The native backend; or why the compiler, which is there, can't be loaded."""
+    from importlib import import_module
+
+    try:
+        import_module("llvmlite.binding")
+    except (ImportError, OSError) as error:
+        return f"can't be loaded ({type(error).__name__}: {error})"
     from .native.runner import NativeRunner
 
     return Backend("numba", NativeRunner, False)
+
+
+@cache
+def _warn_of_broken(problem: str) -> None:
+    """Once: it is no matter of a step."""
+    warnings.warn(
+        f"llvmlite is installed, but {problem}; everything runs with numpy. Reinstall it, with "
+        "pip install --force-reinstall llvmlite, or remove it",
+        RuntimeWarning,
+        stacklevel=calling_level(),
+    )
