@@ -1,7 +1,7 @@
 """From a traced step to something that runs: all passes in order, forward and backward.
 
-columns as rows -> products of einsums -> merge products -> split products -> merge slices
--> reassociate
+columns as rows -> what is common once -> products of einsums -> merge products -> split products
+-> merge slices -> reassociate
 -> partition (once | all steps | loop) -> differentiate loop and rest
 -> sums over time as one product -> a backend runs the loops
 """
@@ -17,6 +17,7 @@ import numpy as np
 from ..ops import OPS
 from .backends import Backend, NotNative, backend_named, warn_of_numpy
 from .columns import columns_as_rows
+from .common import common
 from .contract import products_of_einsums
 from .differentiate import Backward, differentiate
 from .flags import flags_as_numbers, run_on_flags, without_flags
@@ -93,6 +94,7 @@ class Plan:
         backend: Backend,
         rows: bool = False,
     ) -> None:
+        graph = common(graph)
         self.backend, self.step = backend, graph
         self.rows = rows
         self.needing = tuple(needing)

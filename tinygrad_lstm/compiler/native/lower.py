@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...ops import OPS
+from ..common import merged
 from ..graph import Builder, Graph, Instruction, Spec
 from ..program import Program
 
@@ -25,7 +26,10 @@ _LARGEST_PRODUCT = 1 << 12
 
 
 def lowered(program: Program) -> tuple[Graph, dict[int, int]]:
-    """The program's graph with such ops taken apart, and the new numbers of their results."""
+    """The program's graph with such ops taken apart, and the new numbers of their results.
+
+    What their passes have in common is there once; what the program wants is always there.
+    """
     graph = program.graph
     builder = Builder(graph)
     replaced: dict[int, int] = {}
@@ -41,7 +45,10 @@ def lowered(program: Program) -> tuple[Graph, dict[int, int]]:
         else:
             replaced[i.out] = made
     names = {replaced.get(v, v): name for v, name in graph.names.items()}
-    return builder.finish(names=names).renamed(replaced), replaced
+    lists = (program.carry_out, program.stacks, program.sums, *program.products, graph.outputs)
+    wanted = {replaced.get(v, v) for values in lists for v in values}
+    whole, same = merged(builder.finish(names=names).renamed(replaced), wanted)
+    return whole, same | {v: same.get(made, made) for v, made in replaced.items()}
 
 
 def _matrices(program: Program) -> set[int]:
