@@ -38,9 +38,9 @@ MIXED: dict[str, tuple[Callable[[Any, Tensor], Any], Any, str]] = {
         "astype: a value of float32 in a step of float64",
     ),
     "a named value": (
-        lambda h, x: (h + (SHORT * x[0, 0].astype(np.float32)).named("s").sum() * 2.0, None),
+        lambda h, x: (h + x, h.astype(np.float32).named("g") * 3.0),
         carry(),
-        "a value of float32 in a step of float64",
+        "astype: the value 'g' of float32 in a step of float64",
     ),
     "a carry": (
         lambda s, x: ((s[0] + x, s[1] * 0.5), None),
