@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +43,9 @@ def test_a_step_that_takes_long_to_compile(
     monkeypatch.setattr(plans, "_plans", Recent())
     chosen = plan.backend_named(backend)
 
-    def slow(*given: object) -> object:
+    def slow(made: plan.Plan) -> Any:
         time.sleep(0.2)
-        return chosen.runner(*given)
+        return chosen.runner(made)
 
     monkeypatch.setattr(plan, "backend_named", lambda name: chosen._replace(runner=slow))
 

@@ -76,7 +76,7 @@ def test_changed_parameters_are_seen(layer: Any, change: Callable[[Any], None]) 
 
 
 def test_parameters_that_were_one_may_be_two_again() -> None:
-    layer = nn.RNN(4, 4, rng=0, dtype=np.float64)
+    layer: Any = nn.RNN(4, 4, rng=0, dtype=np.float64)
     layer.weight_hh_l0 = layer.weight_ih_l0
     x = np.random.default_rng(0).normal(size=(5, 3, 4))
     assert_as_unrolled(layer, x)
