@@ -238,6 +238,25 @@ def _unaligned(a: np.ndarray) -> np.ndarray:
     return b
 
 
+# -- parts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [3, 8, 17])
+@pytest.mark.parametrize("reads", [1, 2])
+def test_a_sum_of_products_may_be_part_of_something(size: int, reads: int) -> None:
+    """What is made by products stands at a place of its own, and is copied."""
+    rng = np.random.default_rng(size)
+    u, w = (tg.tensor(rng.normal(size=(n, size)) * 0.4, requires_grad=True) for n in (I, size))
+
+    def step(h: Any, x: Any) -> Any:
+        z = x @ u + tg.tanh(h) @ w
+        both = tg.concatenate([z, 1.0 - z] if reads == 2 else [z, h], axis=1)
+        h = tg.tanh(both[:, :size] - both[:, size:] * 0.5)
+        return h, tg.relu(both)
+
+    assert_same(step, tensors(size, 9), tensors(I, 5, 9), [u, w], backend="numba")
+
+
 # -- rounding -------------------------------------------------------------------------------------
 
 

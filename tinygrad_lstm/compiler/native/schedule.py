@@ -130,13 +130,17 @@ class Schedule:
     # -- concatenations -----------------------------------------------------------------------
 
     def _place_parts(self) -> None:
-        """Let parts of a concatenation be computed where they are wanted."""
+        """Let parts of a concatenation be computed where they are wanted, but sums of products.
+
+        Products write whole registers, beyond a row's end.
+        """
+        fixed = {*self.wanted, *self._find_chains()[0]}
         for i in self.layout.computed:
             if i.op.name == "concatenate":
                 for v, target in zip(i.inputs, self._targets(i), strict=True):
                     made = self._made.get(v)
                     fits = target.strides == dense(target.shape) and v not in self.places
-                    if made is not None and made.op.elementwise and fits and v not in self.wanted:
+                    if made is not None and made.op.elementwise and fits and v not in fixed:
                         self.places[v] = target
 
     def _targets(self, i: Instruction) -> list[View]:
