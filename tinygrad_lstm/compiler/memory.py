@@ -102,9 +102,9 @@ def _give_back(block: Array) -> None:
     For the garbage collector may call this at any time.
     """
     global _kept
-    if not _lock.acquire(blocking=False):
+    if _lock.locked():
         return
-    try:
+    with _lock:  # not `acquire`: Ctrl-C right after it would leave the lock taken for good
         _free.setdefault(block.size, []).append(block)
         _free.move_to_end(block.size)
         _kept += block.size
@@ -115,5 +115,3 @@ def _give_back(block: Array) -> None:
                 _kept -= size
             if not blocks:
                 del _free[size]
-    finally:
-        _lock.release()
