@@ -125,7 +125,9 @@ def test_there_are_no_more_threads_than_rows(
     used: list[int] = []
     run_all = loop.run_all
     monkeypatch.setattr(
-        loop, "run_all", lambda f, given: (used.append(len(given)), run_all(f, given))[-1]
+        loop,
+        "run_all",
+        lambda f, given, kept: (used.append(len(given)), run_all(f, given, kept))[-1],
     )
     step, carry, weights = case("lstm")
     assert_same(step, tensors(carry, 2), tensors(I, 4, 2), weights, backend="numba")

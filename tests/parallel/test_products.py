@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,9 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     helpers: list[int] = []
 
     class Watched(Beside):
-        def __enter__(self) -> Beside:
+        def run(self, own: Callable[[Beside], Any]) -> Any:
             helpers.append(self._helpers)
-            return super().__enter__()
+            return super().run(own)
 
     monkeypatch.setattr(sharing, "Beside", Watched)
     monkeypatch.setattr(products, "STARTED", ["a thread"])

@@ -68,8 +68,7 @@ class Before:
         def work(k: int) -> None:
             started.over(*self._spans[k])
 
-        with one_blas_thread, Beside(work, helpers) as beside:
-
+        def loop(beside: Beside) -> Outcome:
             def spans(stacks: Sequence[Array]) -> Iterator[Span]:
                 for k, span in enumerate(self._spans):
                     if k:
@@ -79,7 +78,10 @@ class Before:
             for k in range(1, len(self._spans)):
                 beside.add(k)
             work(0)  # sooner than another thread wakes up
-            outcome = self._loop(self.steps, carried, timed, invariants, spans)
+            return self._loop(self.steps, carried, timed, invariants, spans)
+
+        with one_blas_thread:
+            outcome = Beside(work, helpers).run(loop)
         return timed, invariants, late, outcome
 
 
@@ -133,8 +135,7 @@ class After:
             shares = self._loop.products(timed, given[0], first, end)
             totals.add(k, [*shares, *started[0].over(first, end)])
 
-        with one_blas_thread, Beside(work, helpers) as beside:
-
+        def loop(beside: Beside) -> Outcome:
             def spans(stacks: Sequence[Array]) -> Iterator[Span]:
                 found = [(stacks if is_stack else timed)[k] for is_stack, k in self._sources]
                 given.append(stacks)
@@ -143,7 +144,10 @@ class After:
                     yield span
                     beside.add(k)
 
-            outcome = self._loop(self.steps, carried, timed, invariants, spans)
+            return self._loop(self.steps, carried, timed, invariants, spans)
+
+        with one_blas_thread:
+            outcome = Beside(work, helpers).run(loop)
         products, rest = totals.found[: self._products], totals.found[self._products :]
         return (
             outcome._replace(products=products),

@@ -5,97 +5,116 @@ The work must spend its time in functions that let go of Python's lock, products
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
-from threading import Lock
-from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
-from .pool import on_others
+from .pool import Task, begin, stop
 
 __all__ = ["Beside"]
 
+T = TypeVar("T")
+
 
 class Beside:
-    """A `with` block in which `work(k)` is called, on some thread, for each k that is added.
+    """`work(k)` is called, on some thread, for each k that is added during `run`.
 
-    helpers: how many other threads. When the block ends all work is done, or, after an error,
-    none goes on.
+    helpers: how many other threads at most. A helper goes when it finds nothing to do, and another
+    comes when something is added: none waits for a word that an interrupt could keep back.
     """
 
     def __init__(self, work: Callable[[int], None], helpers: int) -> None:
         self._work = work
-        self._ready: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
-        self._added: dict[int, Any] = {}  # whose end was not waited for -> a lock until then
+        self._pieces: dict[int, Task] = {}
+        self._ready: deque[Task] = deque()  # pieces that nobody has begun
         self._helpers = helpers
+        self._away = [None] * helpers  # one for each helper that may be called
+        self._calls: list[Task] = []  # of helpers
+        self._context = copy_context()  # what the caller says about floating-point errors
         self._error: BaseException | None = None
 
-    def __enter__(self) -> Beside:
-        context = copy_context()  # what the caller says about floating-point errors
-        on_others(lambda: context.copy().run(self._help), self._helpers)
-        return self
+    def run(self, own: Callable[[Beside], T]) -> T:
+        """What the caller's own part gives. All work is done, or, after an error, none goes on."""
+        try:
+            found = own(self)
+            for k in self._pieces:
+                self.wait(k)
+            self._leave()
+            return found
+        except BaseException:
+            try:
+                self._stop()
+            finally:  # another interrupt may have come before it could begin
+                self._stop()
+            raise
 
     def add(self, k: int) -> None:
         """The work may be done now."""
-        done = self._added[k] = Lock()
-        done.acquire()
-        self._ready.put((k, done))
+        piece = self._pieces[k] = Task(self._work_unless_failed, k)
+        self._ready.append(piece)
+        if self._is_called():
+            call = Task(self._context.copy().run, self._help)
+            self._calls.append(call)  # before it can begin
+            begin([call], self._helpers)
 
     def wait(self, k: int) -> None:
         """Until the work is done: this thread does what nobody has begun."""
-        done = self._added[k]
-        while not done.acquire(blocking=False):
-            try:
-                task = self._ready.get_nowait()
-            except Empty:
-                done.acquire()
-                break
-            if task is not None:
-                self._do(*task)
-        del self._added[k]
-        if self._error is not None:
-            raise self._error
+        piece = self._pieces[k]
+        while not piece.finished:
+            if (other := self._next()) is None:
+                piece.wait()
+            else:
+                self._do(other)
+        for error in (piece.error, self._error):
+            if error is not None:
+                raise error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            while self._added and error is None:
-                self.wait(next(iter(self._added)))
-        finally:
-            self._settle()
-
-    def _settle(self) -> None:
+    def _stop(self) -> None:
         """Nothing more is begun; what was begun ends."""
-        with suppress(Empty):
-            while True:
-                task = self._ready.get_nowait()
-                if task is not None:
-                    del self._added[task[0]]
-        for _ in range(self._helpers):
-            self._ready.put(None)
-        for done in self._added.values():
-            done.acquire()
-        self._added.clear()
-        self._work = _nothing  # a helper that comes late must not keep what the work refers to
+        self._ready.clear()
+        stop(self._calls)
+        self._leave()
+
+    def _leave(self) -> None:
+        """A helper that comes late must not keep what the work refers to."""
+        for call in self._calls:
+            call.cancelled = True
+        self._work = _nothing
+        self._pieces.clear()  # they refer to this
+        self._calls.clear()
 
     def _help(self) -> None:
-        while (task := self._ready.get()) is not None:
-            self._do(*task)
+        while True:
+            while (piece := self._next()) is not None:
+                self._do(piece)
+            self._away.append(None)
+            # what was added before that called nobody
+            if not self._ready or not self._is_called():
+                return
 
-    def _do(self, k: int, done: Any) -> None:
+    def _next(self) -> Task | None:
         try:
-            if self._error is None:
-                self._work(k)
-        except BaseException as error:
-            self._error = error
-        finally:
-            done.release()
+            return self._ready.popleft()
+        except IndexError:
+            return None
+
+    def _is_called(self) -> bool:
+        """Whether a helper was away, and comes."""
+        try:
+            self._away.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _do(self, piece: Task) -> None:
+        piece.run()
+        if piece.error is not None:
+            self._error = piece.error
+
+    def _work_unless_failed(self, k: int) -> None:
+        if self._error is None:
+            self._work(k)
 
 
 def _nothing(k: int) -> None:

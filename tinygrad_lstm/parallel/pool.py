@@ -1,4 +1,10 @@
-"""The threads that run loops: as many as the user lets BLAS have, asleep when idle."""
+"""The threads that run loops: as many as the user lets BLAS have, asleep when idle.
+
+Ctrl-C raises an exception in the main thread, at any place. Before that reaches the caller, other
+threads must have ended what they are at: arrays are gone then, or used again. So whatever ends a
+call may be begun again wherever it was interrupted, and is, until it is done. Other threads are not
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +18,8 @@ from typing import Any
 from . import STARTED
 from .blas import blas_threads_now
 
-__all__ = ["allowed_threads", "helping_threads", "on_others", "run_all"]
+__all__ = ["Task", "allowed_threads", "begin", "helping_threads", "run_all", "stop"]
 
-_tasks: SimpleQueue[tuple[Callable[[Any], Any], Any, Any]] = SimpleQueue()
 _lock = Lock()
 
 
@@ -42,29 +47,88 @@ def helping_threads() -> int:
     return 0 if blas_threads_now() is None else allowed_threads() - 1
 
 
-def run_all(function: Callable[[Any], None], arguments: Sequence[Any]) -> None:
+class Task:
+    """A call of a function that another thread is to make.
+
+    kept: what the function works on, which lives as long as the task does, whoever was interrupted.
+    Flags say what has happened, and the lock only wakes who waits: waiting may be interrupted and
+    begun again at any place.
+    """
+
+    __slots__ = ("argument", "begun", "cancelled", "ended", "error", "finished", "function", "kept")
+
+    def __init__(self, function: Callable[[Any], None], argument: Any, kept: Any = None) -> None:
+        self.function, self.argument, self.kept = function, argument, kept
+        self.begun = self.finished = self.cancelled = False
+        self.error: BaseException | None = None
+        self.ended = Lock()
+        self.ended.acquire()
+
+    def run(self) -> None:
+        self.begun = True  # before asking: either this sees that it is cancelled, or `stop` waits
+        try:
+            if not self.cancelled:
+                self.function(self.argument)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.finished = True
+            self.ended.release()
+
+    def wait(self) -> None:
+        """Until it is finished, which somebody must be about to do."""
+        while not self.finished:
+            self.ended.acquire()
+
+
+_tasks: SimpleQueue[Task] = SimpleQueue()
+
+
+def run_all(function: Callable[[Any], None], arguments: Sequence[Any], kept: object = None) -> None:
     """Call the function on each argument, all at once; back when the last is done.
 
-    The function must let go of Python's lock. The caller's thread takes the first argument.
+    The function must let go of Python's lock. The caller's thread takes the first argument. kept:
+    see Task.
     """
-    if len(arguments) > 1:
-        _start(len(arguments) - 1)
-    waits = []
-    for argument in arguments[1:]:
-        done = Lock()
-        done.acquire()
-        _tasks.put((function, argument, done))
-        waits.append(done)
-    function(arguments[0])
-    for done in waits:
-        done.acquire()
+    others = [Task(function, argument, kept) for argument in arguments[1:]]
+    try:
+        begin(others, len(others))
+        function(arguments[0])
+        for task in others:
+            task.wait()
+    except BaseException:
+        try:
+            stop(others)
+        finally:  # another interrupt may have come before it could begin
+            stop(others)
+        raise
+    for task in others:
+        if task.error is not None:
+            raise task.error
 
 
-def on_others(function: Callable[[], None], count: int) -> None:
-    """Let `count` other threads call the function, as soon as they are free. It must not raise."""
-    _start(count)
-    for _ in range(count):
-        _tasks.put((lambda _: function(), None, None))
+def begin(tasks: Sequence[Task], threads: int) -> None:
+    """Let other threads run the tasks as soon as they are free; there are so many at least."""
+    _start(threads)
+    for task in tasks:
+        _tasks.put(task)
+
+
+def stop(tasks: Sequence[Task]) -> None:
+    """Back when no other thread is at any of the tasks, nor will begin one.
+
+    What interrupts this is forgotten: who calls it has an exception to raise already.
+    """
+    while True:
+        try:
+            for task in tasks:
+                task.cancelled = True
+            for task in tasks:
+                while task.begun and not task.finished:
+                    task.ended.acquire()
+            return
+        except BaseException:
+            continue
 
 
 def _start(count: int) -> None:
@@ -79,13 +143,9 @@ def _start(count: int) -> None:
 
 def _work() -> None:
     while True:
-        function, argument, done = _tasks.get()
-        try:
-            function(argument)
-        finally:
-            if done is not None:
-                done.release()
-        del function, argument, done  # nothing is kept while waiting
+        task = _tasks.get()
+        task.run()
+        del task  # nothing is kept while waiting
 
 
 def _after_fork() -> None:

@@ -24,15 +24,19 @@ def multiply(a: Array, b: Array, out: Array) -> None:
     with one_blas_thread:
         if count < 2:
             np.matmul(a, b, out)
-            return
-        parts = _parts(a, b, out, count)
+        else:
+            _multiply_parts(_parts(a, b, out, count))
 
-        def work(k: int) -> None:
-            np.matmul(*parts[k])
 
-        with Beside(work, len(parts) - 1) as beside:
-            for k in range(len(parts)):
-                beside.add(k)
+def _multiply_parts(parts: Sequence[tuple[Array, Array, Array]]) -> None:
+    def work(k: int) -> None:
+        np.matmul(*parts[k])
+
+    def add_all(beside: Beside) -> None:
+        for k in range(len(parts)):
+            beside.add(k)
+
+    Beside(work, len(parts) - 1).run(add_all)
 
 
 def _parts(a: Array, b: Array, out: Array, count: int) -> Sequence[tuple[Array, Array, Array]]:

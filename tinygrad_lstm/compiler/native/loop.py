@@ -146,7 +146,8 @@ class NativeLoop:
     def launch(self, workspace: Workspace, arrays: tuple[Array, ...]) -> None:
         """Run on all of the workspace's threads; sums and products get the shares of all.
 
-        arrays: as `Arguments.arrays`, each (list, position) told.
+        arrays: as `Arguments.arrays`, each (list, position) told. Whoever is interrupted must not
+        give the workspace back.
         """
         first, *others = workspace.threads
         first[_ARRAYS] = id(arrays)
@@ -167,7 +168,8 @@ class NativeLoop:
             told.append(tuple(own))
             numbers[_ARRAYS] = id(told[-1])
         self.prepare(workspace.address)
-        run_all(self.run, [numbers.buffer_info()[0] for numbers in workspace.threads])
+        addresses = [numbers.buffer_info()[0] for numbers in workspace.threads]
+        run_all(self.run, addresses, (workspace, told))  # which know addresses only
         for total, share in shares:
             np.add(total, share, out=total)
 
