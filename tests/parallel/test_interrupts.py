@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 
 import tinygrad_lstm as tg
-from tinygrad_lstm.compiler import memory
-from tinygrad_lstm.parallel import beside, pool
+from tinygrad_lstm.compiler import memory, overlap, plans, runner
+from tinygrad_lstm.compiler.recent import Recent
+from tinygrad_lstm.parallel import beside, blas, pool, sharing
 from tinygrad_lstm.parallel.beside import Beside
 from tinygrad_lstm.parallel.pool import run_all
 
@@ -313,10 +314,85 @@ def test_memory_is_to_be_had_afterwards():
     in_time(lambda: operation(Watched()))
 
 
+# -- BLAS -----------------------------------------------------------------------------------------
+
+
+class Library:
+    """In place of BLAS."""
+
+    threads = 4
+
+    def get_num_threads(self) -> int:
+        return abs(self.threads)
+
+    def set_num_threads(self, count: int) -> None:
+        abs(count)  # an interrupt may come before
+        self.threads = count
+        abs(count)  # or after
+
+
+def test_blas_has_its_threads_again(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(blas, "_library", lambda: library)
+    monkeypatch.setattr(sharing, "WORTH_SHARING", 1)
+    monkeypatch.setattr(sharing, "helping_threads", lambda: 1)
+    a = np.random.default_rng(0).normal(size=(6, 6))
+    found = np.zeros_like(a)
+
+    def operation(_: Watched) -> None:
+        sharing.multiply(a, a, found)
+
+    def checked(work: Watched) -> None:
+        try:
+            operation(work)
+        finally:
+            left.append(library.threads)
+
+    left: list[int] = []
+    at_every_place("at_checks", checked)
+    assert set(left) == {4}
+    np.testing.assert_allclose(found, a @ a, rtol=1e-12)
+
+
 # -- layers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_layer_gives_the_same_numbers_afterwards(backend, monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    if backend == "numba":
+        native = pytest.importorskip("tinygrad_lstm.compiler.native.loop")
+        monkeypatch.setattr(native, "_WORTH_A_THREAD", 0)
+        monkeypatch.setattr(native, "allowed_threads", lambda: 2)
+    monkeypatch.setattr(overlap, "WORTH_SHARING", -1)
+    monkeypatch.setattr(runner, "helpers_now", lambda: 1)
+    monkeypatch.setattr(plans, "_plans", Recent())
+    lstm = tg.nn.LSTM(3, 4, rng=0)
+    x = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
+    threads = blas.blas_threads_now()
+
+    def results() -> list[np.ndarray]:
+        lstm.zero_grad()
+        y, _ = lstm(x, backend=backend)
+        (y * y).sum().backward()
+        grads = [p.grad for p in lstm.parameters()]
+        return [y.numpy(), *(g.numpy() for g in grads if g is not None)]
+
+    def interrupt() -> None:
+        expected = results()
+        place = 0
+        while Interrupts(place := place + 1).at_checks(results):
+            assert blas.blas_threads_now() == threads
+            for one, other in zip(results(), expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        assert place > 20
+
+    in_time(interrupt)
+
 
 _STRESS = """
 import gc, signal, sys, time, numpy as np, tinygrad_lstm as tg
+from tinygrad_lstm.parallel.blas import blas_threads_now
 lstm, x = tg.nn.LSTM(64, 200, rng=0), np.zeros((60, 32, 64), np.float32)
 def go():
     y, _ = lstm(x, backend=sys.argv[1])
@@ -329,6 +405,7 @@ def stop(*_):
         is_armed = False
         raise KeyboardInterrupt
 go()
+threads = blas_threads_now()
 signal.signal(signal.SIGALRM, stop)
 rng, end = np.random.default_rng(0), time.monotonic() + 10
 while time.monotonic() < end:
@@ -339,6 +416,7 @@ while time.monotonic() < end:
             go()
     except KeyboardInterrupt:
         gc.collect()
+    assert blas_threads_now() == threads
     go()
 """
 

@@ -99,9 +99,8 @@ def test_beside_a_loop_a_product_stays_on_its_thread(three_threads, monkeypatch)
         products.matmul(a, b)
         assert three_threads == [1]
         three_threads.clear()
-        with one_blas_thread:  # as a loop does
-            _check(a, b)
-            _check(np.stack([a] * 3), np.stack([b] * 3))
+        one_blas_thread(_check, a, b)  # as a loop does
+        one_blas_thread(_check, np.stack([a] * 3), np.stack([b] * 3))
         assert not three_threads
         monkeypatch.setattr(pool, "blas_threads_now", lambda: None)  # nobody can limit BLAS
         _check(a, b)

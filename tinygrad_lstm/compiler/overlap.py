@@ -80,8 +80,7 @@ class Before:
             work(0)  # sooner than another thread wakes up
             return self._loop(self.steps, carried, timed, invariants, spans)
 
-        with one_blas_thread:
-            outcome = Beside(work, helpers).run(loop)
+        outcome = one_blas_thread(lambda: Beside(work, helpers).run(loop))
         return timed, invariants, late, outcome
 
 
@@ -146,8 +145,7 @@ class After:
 
             return self._loop(self.steps, carried, timed, invariants, spans)
 
-        with one_blas_thread:
-            outcome = Beside(work, helpers).run(loop)
+        outcome = one_blas_thread(lambda: Beside(work, helpers).run(loop))
         products, rest = totals.found[: self._products], totals.found[self._products :]
         return (
             outcome._replace(products=products),

@@ -6,7 +6,6 @@ Where each array comes from is looked up when the plan is made, not at every cal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -222,8 +221,9 @@ class _Alone:
         timed: Sequence[Array],
         invariants: Sequence[Array],
     ) -> Outcome:
-        with one_blas_thread if self._is_large and helpers_now() else nullcontext():
-            return self._loop(steps, carried, timed, invariants)
+        if self._is_large and helpers_now():
+            return one_blas_thread(self._loop, steps, carried, timed, invariants)
+        return self._loop(steps, carried, timed, invariants)
 
 
 def refuse_pull(*given: Any) -> NoReturn:

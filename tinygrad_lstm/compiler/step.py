@@ -53,8 +53,8 @@ def trace_step(
     since = next_number()
     tracer = _Tracer(since, before, x_t)
     try:
-        with fresh_context(tracer), one_blas_thread:
-            new, ys = step(before, x_t)
+        with fresh_context(tracer):
+            new, ys = one_blas_thread(step, before, x_t)
     except BaseException:
         empty(tracer.taken())
         raise

@@ -6,13 +6,15 @@ machine of two cores, two threads take four times as long as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["blas_threads", "blas_threads_now", "one_blas_thread", "small_product"]
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -61,32 +63,47 @@ def small_product() -> int:
 
 
 class _OneThread:
-    """Products on one thread in a `with` block: idle BLAS threads would go on spinning after it.
+    """Calls a function with BLAS on one thread: others, idle, would go on spinning after it.
 
-    Costs two microseconds. Several Python threads may be in such blocks at once, or one in several.
+    Costs two microseconds. Several Python threads may make such calls at once, or one in others.
+    It is no `with` block, for an interrupt as that is left would keep its end from running.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._blocks = 0  # that are open, in all threads
+        self._calls = set[object]()  # that are going on, in all threads
+        self._is_limited = False
         self._before = 1
 
-    def __enter__(self) -> None:
+    def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
         if (library := _library()) is None:
-            return
-        with self._lock:
-            if self._blocks == 0:
-                self._before = library.get_num_threads()
-                library.set_num_threads(1)
-            self._blocks += 1
+            return function(*arguments)
+        call = object()
+        try:
+            try:
+                self._begin(call, library)
+                return function(*arguments)
+            finally:
+                self._end(call, library)
+        except BaseException:
+            self._end(call, library)  # again: an interrupt may have come before it was done
+            raise
 
-    def __exit__(self, *error: object) -> None:
-        if (library := _library()) is None:
-            return
+    def _begin(self, call: object, library: Any) -> None:
         with self._lock:
-            self._blocks -= 1
-            if self._blocks == 0:
+            self._calls.add(call)
+            if not self._is_limited:
+                self._before = library.get_num_threads()
+                self._is_limited = True  # before it is: `_end` may be next
+                library.set_num_threads(1)
+
+    def _end(self, call: object, library: Any) -> None:
+        """Once more is no harm."""
+        with self._lock:
+            self._calls.discard(call)
+            if self._is_limited and not self._calls:
                 library.set_num_threads(self._before)
+                self._is_limited = False
 
 
 one_blas_thread = _OneThread()

@@ -7,7 +7,9 @@ have used other threads, large products use these too, and BLAS has one thread.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +47,7 @@ def matmul_into(a: Array, b: Array, out: Array) -> None:
 def dot(a: Array, b: Array) -> float:
     """The product of two vectors."""
     if STARTED and a.size > _LONG:
-        with _one_blas_thread():
-            return float(a.dot(b))
+        return float(_on_one_blas_thread(a.dot, b))
     return float(a.dot(b))
 
 
@@ -54,8 +55,8 @@ def einsum(*operands: Array, subscripts: str) -> Array:
     """Einstein summation; three or more operands are contracted pairwise, by BLAS if it can."""
     if len(operands) < 3:
         return np.einsum(subscripts, *operands)
-    with _one_blas_thread() if STARTED else nullcontext():
-        return np.einsum(subscripts, *operands, optimize=True)
+    contract = partial(np.einsum, subscripts, *operands, optimize=True)
+    return _on_one_blas_thread(contract) if STARTED else contract()
 
 
 def _share_out(a: Array, b: Array, out: Array) -> None:
@@ -64,10 +65,10 @@ def _share_out(a: Array, b: Array, out: Array) -> None:
     multiply(a, b, out)
 
 
-def _one_blas_thread() -> AbstractContextManager[None]:
+def _on_one_blas_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     from .blas import one_blas_thread
 
-    return one_blas_thread
+    return one_blas_thread(function, *arguments)
 
 
 def _is_one_matrix(a: Array) -> bool:

@@ -21,11 +21,10 @@ def multiply(a: Array, b: Array, out: Array) -> None:
     """The product, by as many threads as pay off."""
     most = 2 * out.size * a.shape[-1] // WORTH_SHARING
     count = min(1 + helping_threads(), int(most))
-    with one_blas_thread:
-        if count < 2:
-            np.matmul(a, b, out)
-        else:
-            _multiply_parts(_parts(a, b, out, count))
+    if count < 2:
+        one_blas_thread(np.matmul, a, b, out)
+    else:
+        one_blas_thread(_multiply_parts, _parts(a, b, out, count))
 
 
 def _multiply_parts(parts: Sequence[tuple[Array, Array, Array]]) -> None:
