@@ -307,7 +307,7 @@ def test_many_interrupts_while_waiting(is_beside):
 
 def test_memory_is_to_be_had_afterwards():
     def operation(_: Watched) -> None:
-        for _ in range(3):
+        for _time in range(3):
             memory._give_back(memory._block(1 << 17))
 
     at_every_place("at_checks", operation)
