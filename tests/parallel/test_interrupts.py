@@ -306,8 +306,8 @@ def test_many_interrupts_while_waiting(is_beside):
 
 
 def test_memory_is_to_be_had_afterwards():
-    def operation(_: Watched) -> None:
-        for _time in range(3):
+    def operation(work: Watched) -> None:
+        for _ in range(3):
             memory._give_back(memory._block(1 << 17))
 
     at_every_place("at_checks", operation)
@@ -412,7 +412,7 @@ while time.monotonic() < end:
     try:
         is_armed = True
         signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.0005, 0.06))
-        while True:
+        while is_armed:  # Python ignores what is raised in __del__
             go()
     except KeyboardInterrupt:
         gc.collect()
