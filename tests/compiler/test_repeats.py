@@ -153,6 +153,30 @@ def test_a_second_number_may_begin_to_change(backend: str):
     assert len(plans._plans) <= 6
 
 
+def test_a_number_in_place_of_a_tensor_and_a_tensor_in_place_of_a_number(backend: str):
+    """Steps that record the same but for that are not taken for each other."""
+
+    def run(a: Any, b: Any, **options: Any) -> list[np.ndarray]:
+        def step(h: Tensor, x: Tensor) -> Any:
+            h = tg.tanh(x * a + b * h)
+            return h, h
+
+        _, y = tg.scan(step, ZERO, X, **options)
+        wanted = [t for t in (a, b) if isinstance(t, Tensor)]
+        slopes = tg.grad(y.sum(), wanted) if wanted else []
+        return [y.data, *(g.data for g in slopes)]
+
+    def leaf(value: float) -> Tensor:
+        return tg.tensor(value, dtype="f8", requires_grad=True)
+
+    for k in range(8):
+        u, v = 0.5 + k, 1.0 / (k + 1)
+        for given in (leaf(u), v), (u, leaf(v)), (u, v), (leaf(u), leaf(v)):
+            one = run(*given, backend=backend)
+            for found, wanted in zip(one, run(*given, unroll=True), strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=1e-11)
+
+
 def test_a_number_that_is_another_one_when_called_again_is_told_even_if_it_is_expected_to_change():
     for k in range(6):
         annealed(1.0 + k)

@@ -42,7 +42,8 @@ def _pullback(g: Any, node: Node, recorded: bool) -> Sequence[Any]:
         cotangents = *(None,) * plan.others, g
     if recorded:
         return _pullback_unrolled(cotangents, node.inputs, **node.attrs)
-    if all(c is not None for c in cotangents[plan.carries :]):
+    given = zip(cotangents[plan.carries :], plan.needed[plan.carries :], strict=True)
+    if all(c is not None or not needed for c, needed in given):
         return plan.pull(node.saved, cotangents)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = plan.pull(node.saved, cotangents)

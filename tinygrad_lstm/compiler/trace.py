@@ -61,7 +61,9 @@ class Outline(NamedTuple):
         leaves: list[Any] = []  # filled by loops: this is the hot path of scan
         for number, t in self.leaves.items():
             data = t._data
-            constant = data.tobytes() if numbers and number in self.constants else None
+            constant: bool | bytes = number in self.constants
+            if constant and numbers:
+                constant = data.tobytes()
             leaves.append((number, data.shape, data.dtype, t.name, constant))
         ops: list[Any] = []
         for node in self.nodes:
