@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from graphs import B, assert_same_numbers, ops, run, traced
 from user_cells import H
 
@@ -25,3 +26,11 @@ def test_what_no_output_needs_is_pruned():
     ).pruned()
     assert ops(half) == {"mul": 1, "tanh": 1} and len(half.constants) == 1
     np.testing.assert_array_equal(run(half, arrays)[0], run(graph, arrays)[0])
+
+
+def test_instructions_that_wait_for_each_other_are_an_error():
+    graph, _ = traced(lambda x: tg.tanh(tg.exp(x)), (B, H))
+    one, other = graph.instructions
+    instructions = one._replace(inputs=(other.out,)), other
+    with pytest.raises(RuntimeError, match="wait for each other"):
+        in_order(Graph(graph.inputs, graph.outputs, instructions, graph.specs))

@@ -124,3 +124,30 @@ def test_slices_that_do_not_match_are_left():
     merged = merge_slices(graph, varying(graph, 2))
     assert ops(merged) == ops(graph)
     assert_same_numbers(graph, merged, arrays, exactly=True)
+
+
+def test_slices_of_what_is_captured_may_be_made_of_each_other():
+    """Thresholds that rise, say: the second sum reads the first, so they can't be one."""
+    w, c = parameter(0, 2 * H), parameter(1, H)
+
+    def step(x: Tensor) -> Tensor:
+        a = w[:H] + c
+        b = w[H:] + a
+        return tg.tanh(x * a + b)
+
+    graph, arrays = traced(step, (B, H))
+    merged = merge_slices(graph, varying(graph, 1))
+    assert ops(merged) == ops(graph)
+    assert_same_numbers(graph, merged, arrays)
+
+
+def test_biases_of_slices_are_put_side_by_side():
+    parts = [parameter(k, H) for k in range(3)]
+
+    def step(z: Tensor) -> list[Tensor]:
+        return [tg.tanh(a + b) for a, b in zip(tg.split(z, 3, axis=1), parts, strict=True)]
+
+    graph, arrays = traced(step, (B, 3 * H))
+    merged = merge_slices(graph, varying(graph, 1))
+    assert ops(merged) == {"concatenate": 1, "add": 1, "tanh": 1, "getitem": 3}
+    assert_same_numbers(graph, merged, arrays, exactly=True)

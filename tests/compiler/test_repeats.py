@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,56 @@ def test_a_number_that_is_another_one_when_called_again_is_told_even_if_it_is_ex
         tg.scan(step, ZERO, X)
 
 
+def test_a_number_changed_in_place(backend: str):
+    number = tg.tensor(np.float64(1.0))
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        h = tg.tanh(h * number + x)
+        return h, h
+
+    for k in range(10):
+        number.data[...] = 1.0 + k
+        found = tg.scan(step, ZERO, X, backend=backend)[1].data
+        np.testing.assert_allclose(found, tg.scan(step, ZERO, X, unroll=True)[1].data, rtol=1e-12)
+    assert len(plans._plans) <= 4
+
+
+def test_a_changing_number_beside_the_results(backend: str):
+    for k in range(6):
+
+        def step(h: Tensor, x: Tensor, k: int = k) -> Any:
+            h = tg.tanh(h + x)
+            return h, (h, tg.tensor(np.float64(k)))
+
+        x = X.astype(np.float32)
+        _, (_, numbers) = tg.scan(step, ZERO.astype(np.float32), x, backend=backend)
+        assert numbers.dtype == np.float64
+        np.testing.assert_array_equal(numbers.data, k)
+
+
+def test_what_another_thread_learns_meanwhile_does_not_count():
+    """Between the two calls of a step, a number of it becomes one that is expected to change."""
+
+    def run(a: float, meanwhile: Any = None) -> None:
+        def step(h: Tensor, x: Tensor) -> Any:
+            if meanwhile is not None and calls:
+                meanwhile()
+            calls.append(0)
+            h = tg.tanh(h * a + x * 2.0)
+            return h, h
+
+        calls: list[int] = []
+        tg.scan(step, ZERO, X)
+
+    def others() -> None:
+        thread = Thread(target=lambda: [run(5.0 + k) for k in range(6)])
+        thread.start()
+        thread.join()
+
+    run(1.0, others)
+    run(2.0, others)
+
+
 # -- what is left behind --------------------------------------------------------------------------
 
 
@@ -227,6 +278,21 @@ def test_tensors_of_a_compiled_step_are_of_no_use_outside(use: Any):
     for t in leaked():
         with pytest.raises(GraphError, match="made inside step while that was compiled"):
             use(t)
+
+
+def test_what_depends_on_no_step_has_its_value_still():
+    """An effective weight that a module works out inside step, and keeps."""
+    kept: list[Tensor] = []
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        kept.append(W / tg.sqrt((W * W).sum()))
+        h = tg.tanh(h @ kept[-1] + x)
+        return h, h
+
+    tg.scan(step, ZERO, X)
+    for t in kept:
+        np.testing.assert_allclose((t.numpy() ** 2).sum(), 1.0)
+    assert tg.grad(kept[0].sum(), W).shape == (H, H)
 
 
 def test_they_say_what_they_are():

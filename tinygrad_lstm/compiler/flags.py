@@ -137,5 +137,6 @@ def _is_constant(graph: Graph, value: int, dtype: np.dtype[Any]) -> bool:
     constant = graph.constants.get(value)
     if constant is None or constant.dtype == dtype or constant.dtype.kind not in "iuf":
         return False
-    back = constant.astype(dtype).astype(constant.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        back = constant.astype(dtype).astype(constant.dtype)
     return np.array_equal(back, constant, equal_nan=constant.dtype.kind == "f")

@@ -160,6 +160,7 @@ def users(graph: Graph) -> dict[int, list[Instruction]]:
 def in_order(graph: Graph) -> Graph:
     """The instructions sorted so that each stands after what it reads."""
     waiting = {i.out: i for i in graph.instructions}
+    most = sum(len(i.inputs) for i in graph.instructions) + 1  # that wait at a time
     ordered: list[Instruction] = []
     for start in graph.instructions:
         stack = [start.out]
@@ -169,6 +170,8 @@ def in_order(graph: Graph) -> Graph:
                 stack.pop()
                 continue
             missing = [v for v in instruction.inputs if v in waiting]
+            if len(stack) > most:
+                raise RuntimeError("compiler: instructions wait for each other")
             if missing:
                 stack.extend(missing)
             else:

@@ -182,7 +182,8 @@ def _slice_of(
     start, stop = known[0][1:]
     for v, part in zip(i.inputs, parts, strict=True):
         wide = graph.spec(v).shape[-1:] == (stop - start,)
-        if part is None and (v in varying or not wide):
+        fixed = v not in varying and i.out in varying  # so that it is made of none of these ops
+        if part is None and not (fixed and wide):
             return None
     return _Slice(start, stop, tuple(None if p is None else p[0] for p in parts), i)
 

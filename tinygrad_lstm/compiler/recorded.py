@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import CONTEXT
@@ -75,7 +76,7 @@ def _traced(
         series += taps
 
     def check() -> None:
-        check_repeatable(traced, lambda: trace_step(step, states, inputs))
+        check_repeatable(traced, partial(trace_step, step, states, inputs))
 
     return _Called(graph, states, series, traced, check)
 
@@ -121,7 +122,7 @@ def explained(
 
     traced = trace_step(step, states, inputs)
     try:
-        check_repeatable(traced, lambda: trace_step(step, states, inputs))
+        check_repeatable(traced, partial(trace_step, step, states, inputs))
     finally:
         empty(traced.leftovers)
     carried = [t.requires_grad for t in states]

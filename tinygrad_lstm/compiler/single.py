@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -46,8 +47,8 @@ class SingleStep:
         backend: str | None,
         histories: Sequence[Array] | None = None,
     ) -> None:
-        self._trace = lambda: trace_step(step, states, series)
         series = [Tensor(t._data[np.newaxis]) for t in inputs]
+        self._trace = partial(trace_step, step, states, series)
         traced = self._trace()
         try:
             self._refuse_draws(traced)

@@ -6,7 +6,7 @@ whenever it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import zip_longest
 from types import CodeType
 from typing import Any, NamedTuple
@@ -39,15 +39,20 @@ class Traced(NamedTuple):
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
     since: int  # the number of the first op of it that belongs to the step
     origin: CodeType | None  # what recorded the first op
-    leftovers: list[Tensor]  # all that was made for it, which nobody may use afterwards
+    numbers: Set[int]  # what is read like a tensor, for it is another number again and again
+    leftovers: list[Tensor]  # all that stands for every step's, which nobody may use afterwards
 
 
 def trace_step(
     step: FlatStep,
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
+    numbers: Set[int] | None = None,
 ) -> Traced:
-    """Record the step once, on stand-ins for the carry and x_t."""
+    """Record the step once, on stand-ins for the carry and x_t.
+
+    numbers: which of its numbers are read like tensors, where that is settled.
+    """
     before = [_stand_in(t._data, t.name) for t in states]
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
@@ -56,16 +61,39 @@ def trace_step(
         with fresh_context(tracer):
             new, ys = one_blas_thread(step, before, x_t)
     except BaseException:
-        empty(tracer.taken())
+        empty(_depending(tracer.taken(), [*before, *x_t, *tracer.drawn_inputs]))
         raise
     ends = [*new, *ys]
     outline = outline_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
-    outline, graph = _known(outline)
+    if numbers is None:
+        numbers, graph = _known(outline)
+        outline = outline.reading(numbers) if numbers else outline
+    else:
+        outline = outline.reading(numbers) if numbers else outline
+        graph = _graph(outline)
     results = tracer.taken()
     first = results[0].node if results else None
     origin = None if first is None else first.place[0]
-    leftovers = [*before, *x_t, *tracer.drawn_inputs, *results]
-    return Traced(graph, outline.tensors(), tracer.draws, ends, since, origin, leftovers)
+    given = [*before, *x_t, *tracer.drawn_inputs]
+    leftovers = [*given, *_depending(results, given)]
+    captured = outline.tensors()
+    return Traced(graph, captured, tracer.draws, ends, since, origin, numbers, leftovers)
+
+
+def _depending(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+    """The results, in order, that are computed from what is given: others have a value."""
+    inputs = {*map(id, given)}
+    nodes: set[Node | None] = set()
+    found: list[Tensor] = []
+    for t in results:
+        if t.node is None:
+            continue
+        for x in t.node.inputs:
+            if x.node in nodes or id(x) in inputs:
+                nodes.add(t.node)
+                found.append(t)
+                break
+    return found
 
 
 _graphs: Recent[Any, Graph] = Recent()
@@ -76,7 +104,7 @@ class _Numbers(NamedTuple):
     """The numbers in outlines that are the same but for them: the first ones, which of them have
     ever been others, and how often."""
 
-    first: dict[int, Array]
+    first: dict[int, bytes]
     changing: set[int]
     times: list[int]
 
@@ -85,34 +113,47 @@ _numbers: Recent[Any, _Numbers] = Recent()
 _OFTEN = 3  # times that numbers change before it is expected
 
 
-def _known(outline: Outline) -> tuple[Outline, Graph]:
+def _known(outline: Outline) -> tuple[Set[int], Graph]:
     """The outline's graph. A number that is another one again and again is read like a tensor.
 
-    So a step with a temperature or the like is not compiled anew for each.
+    So a step with a temperature or the like is not compiled anew for each. Also which they are.
     """
     key = outline.key()
     graph = _graphs.find(key)
     if graph is not None or not outline.constants:
-        return outline, graph or _graphs.keep(key, outline.graph())
+        return _NONE, graph or _graphs.keep(key, outline.graph())
+    changing = _changing(outline)
+    return changing, _graph(outline.reading(changing)) if changing else _graph(outline)
+
+
+def _changing(outline: Outline) -> Set[int]:
+    """The numbers to be expected to change again."""
     structure = outline.key(numbers=False)
     known = _numbers.find(structure)
+    numbers = {k: a.tobytes() for k, a in outline.constants.items()}
     if known is None:
-        _numbers.keep(structure, _Numbers(outline.constants, set(), [0]))
-        return outline, _graphs.keep(key, outline.graph())
-    for number, array in outline.constants.items():
-        if array.tobytes() != known.first[number].tobytes():
-            known.changing.add(number)
+        _numbers.keep(structure, _Numbers(numbers, set(), [0]))
+        return _NONE
+    known.changing.update(k for k, told in numbers.items() if told != known.first[k])
     known.times[0] += 1
-    if known.times[0] >= _OFTEN:
-        outline = outline.reading(known.changing)
-        key = outline.key()
-    return outline, _graphs.find(key) or _graphs.keep(key, outline.graph())
+    return known.changing.difference(outline.outputs) if known.times[0] >= _OFTEN else _NONE
 
 
-def check_repeatable(once: Traced, call: Callable[[], Traced]) -> None:
-    """Raise GraphError if the step, called a second time, does something else."""
+def _graph(outline: Outline) -> Graph:
+    key = outline.key()
+    return _graphs.find(key) or _graphs.keep(key, outline.graph())
+
+
+_NONE = frozenset[int]()
+
+
+def check_repeatable(once: Traced, call: Callable[[Set[int]], Traced]) -> None:
+    """Raise GraphError if the step, called a second time, does something else.
+
+    call: records it again; told which numbers are read like tensors.
+    """
     before = [t._data if t._requires_grad else t._data.copy() for t in once.captured]
-    again = call()
+    again = call(once.numbers)
     try:
         _compare(once, before, again)
     finally:
