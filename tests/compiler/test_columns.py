@@ -178,6 +178,17 @@ def test_gates_on_columns_are_one_product_for_h_and_one_for_x():
     assert "rows instead of columns: W @ h is run as h @ W.T" in str(explained)
 
 
+def test_columns_are_rows_of_a_batch_forth_and_back():
+    pytest.importorskip("llvmlite")
+    _, y = tg.scan(lstm, given(((H, B), (H, B))), given((T, I, B)), backend="numba")
+    node = y.node
+    while node is not None and "plan" not in node.attrs:
+        node = node.inputs[0].node
+    assert node is not None
+    loops = node.attrs["plan"].runner.loops
+    assert [made.layout.batch for made in loops] == [B, B]
+
+
 SUITED_NEITHER_WAY = {
     "weights on both sides": lambda h, x: U @ h @ parameter(20, B, B),
     "weights on the right": lambda h, x: h @ parameter(20, B, B) + x[:1],

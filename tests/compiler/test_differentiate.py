@@ -86,10 +86,12 @@ def test_a_view_is_taken_again_instead_of_kept():
     assert len(again.inputs) == len(derived.seeded) + len(reads)
 
 
-@pytest.mark.parametrize("keepdims", [False, True], ids=["vectors", "rows"])
-def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway(keepdims: bool):
+@pytest.mark.parametrize("how", ["vectors", "rows", "vectors as rows"])
+def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway(how: str):
     def step(*parts: Tensor) -> list[Tensor]:
-        sums = [p.sum(0, keepdims=keepdims) for p in parts]
+        sums = [p.sum(0, keepdims=how == "rows") for p in parts]
+        if how == "vectors as rows":
+            sums = [s.reshape(1, -1) for s in sums]
         return [tg.concatenate(parts, axis=1), tg.concatenate(sums, axis=-1)]
 
     graph, arrays = traced(step, (B, 2), (B, 3), (B, 1))
@@ -101,6 +103,8 @@ def test_bias_gradients_are_one_sum_over_the_concatenation_that_is_there_anyway(
         lambda a, b, c: tg.concatenate([a.sum(0), b.sum(0), c.sum(1)]),  # one over features
         lambda a, b, c: tg.concatenate([a.sum(0, keepdims=True), a.sum(0, keepdims=True)], axis=0),
         lambda a, b, c: tg.concatenate([a.sum(0), b[0]]),
+        lambda a, b, c: tg.concatenate([a.sum(0), b[:1].sum(0)]),  # of other rows
+        lambda a, b, c: tg.concatenate([a.sum(0).reshape(2, 1), b[:2, :1]], axis=1),
     ):
         graph, _ = traced(odd, (B, 2), (B, 3), (B, 1))
         assert ops(join_sums(graph)) == ops(graph)

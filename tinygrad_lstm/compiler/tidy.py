@@ -93,22 +93,40 @@ def join_sums(graph: Graph) -> Graph:
     builder = Builder(graph)
     replaced: dict[int, int] = {}
     for i in graph.instructions:
-        made = [producers.get(v) for v in i.inputs]
-        sums = [m for m in made if m is not None and m.op is _SUM and m.attrs["axis"] == (0,)]
-        if i.op is not _CONCATENATE or len(sums) != len(made):
+        if i.op is not _CONCATENATE:
+            continue
+        sums = [m for v in i.inputs if (m := _sum_of_rows(v, graph, producers)) is not None]
+        if len(sums) != len(i.inputs):
             continue
         shape, dtype = graph.spec(i.out)
         if i.attrs["axis"] != len(shape) - 1 or len({m.attrs["keepdims"] for m in sums}) > 1:
             continue
-        if any(len(graph.spec(m.inputs[0]).shape) != 2 for m in sums):
-            continue
         parts = tuple(m.inputs[0] for m in sums)
+        rows = {graph.spec(v).shape[0] for v in parts}
+        if len(rows) > 1:
+            continue
         whole = known.get((parts, 1))
         if whole is None:
-            rows = graph.spec(parts[0]).shape[0]
-            whole = builder.add(_CONCATENATE, parts, {"axis": 1}, Spec((rows, shape[-1]), dtype))
+            together = Spec((*rows, shape[-1]), dtype)
+            whole = builder.add(_CONCATENATE, parts, {"axis": 1}, together)
         replaced[i.out] = builder.add(_SUM, (whole,), dict(sums[0].attrs), Spec(shape, dtype))
     return builder.replacing(replaced)
+
+
+def _sum_of_rows(
+    value: int, graph: Graph, producers: Mapping[int, Instruction]
+) -> Instruction | None:
+    """The sum over the rows of a matrix that made the value, perhaps as a row again."""
+    made = producers.get(value)
+    keepdims = made is not None and made.op is OPS["reshape"]
+    if made is not None and keepdims:
+        made = producers.get(made.inputs[0])
+    if made is None or made.op is not _SUM or made.attrs["axis"] != (0,):
+        return None
+    shape = graph.spec(made.inputs[0]).shape
+    if len(shape) != 2 or (keepdims and graph.spec(value).shape != (1, shape[1])):
+        return None
+    return made._replace(attrs={"axis": (0,), "keepdims": keepdims or made.attrs["keepdims"]})
 
 
 def split_slices(graph: Graph) -> Graph:
