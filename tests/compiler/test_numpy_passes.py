@@ -17,11 +17,13 @@ from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler import memory
 from tinygrad_lstm.compiler.ahead import ahead_of, block_length
 from tinygrad_lstm.compiler.graph import Graph, Instruction, Spec
+from tinygrad_lstm.compiler.into import IN_PLACE, into
 from tinygrad_lstm.compiler.once import run_once
 from tinygrad_lstm.compiler.program import Program
 from tinygrad_lstm.compiler.recent import Recent
 from tinygrad_lstm.compiler.regroup import known_first
 from tinygrad_lstm.compiler.reuse import Slots, last_uses, roots_of, slots_of
+from tinygrad_lstm.ops import OPS
 
 F8 = np.dtype(np.float64)
 
@@ -227,6 +229,37 @@ def test_stacked_transposed_matrices_are_laid_out_row_by_row():
     np.testing.assert_array_equal(found[0], run(graph, arrays)[0])
     assert found[0].flags.c_contiguous
     assert not np.stack([a.T for a in arrays]).flags.c_contiguous  # or nothing is tested here
+
+
+_OF_TWO = {"add", "sub", "mul", "div", "maximum", "minimum", "dropout"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted(IN_PLACE - _OF_TWO))
+def test_columns_are_written_into_columns(name: str, dtype: Any):
+    """Parts of rows, one number wide: NumPy's negative reads others then, in some releases."""
+    for rows in (1, 2, 3, 8, 17):
+        wide = np.linspace(0.1, 0.9, rows * 8).reshape(rows, 8).astype(dtype)
+        out = np.zeros((rows, 6), dtype)
+        spec = Spec((rows, 1), np.dtype(dtype))
+        graph = Graph((0,), (1,), (Instruction(OPS[name], (0,), {}, 1),), (spec, spec))
+        function = into(graph.instructions[0], graph)
+        assert function is not None
+        function(wide[:, 3:4], out[:, 1:2])
+        expected = OPS[name].forward(np.ascontiguousarray(wide[:, 3:4]))
+        np.testing.assert_allclose(out[:, 1:2], expected, rtol=1e-6)
+
+
+def test_a_cell_of_one_unit_is_differentiated_by_columns():
+    w = tg.tensor(np.full((1, 3), 0.5), requires_grad=True)
+
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = tg.concatenate([h, 1.0 - x, 1.0 - h * 2.0, x, 1.0 - h], axis=1) * 0.5
+        h = tg.tanh((z[:, 2:] * w).sum(1, keepdims=True) - z[:, :1] * z[:, 4:])
+        return h, h
+
+    for rows in (2, 3, 9):
+        assert_same(step, tensors(1, rows), tensors(1, 4, rows), [w], backend="numpy")
 
 
 def test_idle_memory_is_used_again_until_it_is_released():
