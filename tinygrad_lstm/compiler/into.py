@@ -12,7 +12,7 @@ from ..parallel import products
 from ..tensor import Array
 from .graph import Graph, Instruction
 
-__all__ = ["IN_PLACE", "into", "negative"]
+__all__ = ["IN_PLACE", "into"]
 
 
 def _where(condition: Array, a: Array, b: Array, out: Array) -> None:
@@ -29,7 +29,7 @@ def _sum(a: Array, out: Array, axis: tuple[int, ...], keepdims: bool) -> None:
     np.add.reduce(a, axis=axis, keepdims=keepdims, out=out)
 
 
-def negative(a: Array, out: Array) -> None:
+def _negative(a: Array, out: Array) -> None:
     """-a. NumPy's own reads the wrong numbers of a float64 column into another (2.4.6, AVX-512)."""
     np.multiply(a, -1.0, out)
 
@@ -47,7 +47,7 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.true_divide,
-    "neg": negative,
+    "neg": _negative,
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,

@@ -16,7 +16,7 @@ from ..tensor import Array
 from .ahead import ahead_of, block_length
 from .gates import FEWEST_ROWS
 from .graph import Instruction
-from .into import IN_PLACE, into, negative
+from .into import IN_PLACE, into
 from .partition import for_all_steps
 from .planes import Home
 from .program import Program
@@ -280,11 +280,11 @@ class _Writer:
 
     def _sigmoid(self, a: str, out: str, dtype: np.dtype[Any]) -> list[str]:
         """1 / (1 + exp(-a)), which where exp overflows is 0."""
-        one = f"one_{dtype.name}"
-        self.names |= {"negative": negative, "exp": np.exp, "add": np.add}
-        self.names |= {"divide": np.divide, one: np.array(1, dtype)}
+        one, minus = f"one_{dtype.name}", f"minus_one_{dtype.name}"
+        self.names |= {"multiply": np.multiply, "exp": np.exp, "add": np.add}
+        self.names |= {"divide": np.divide, one: np.array(1, dtype), minus: np.array(-1, dtype)}
         return [
-            f"negative({a}, {out})",
+            f"multiply({a}, {minus}, {out})",  # see into._negative
             f"exp({out}, {out})",
             f"add({out}, {one}, {out})",
             f"divide({one}, {out}, {out})",
