@@ -16,6 +16,7 @@ import tinygrad_lstm as tg
 from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler import overlap, plans, runner
 from tinygrad_lstm.compiler.backends import backend_named
+from tinygrad_lstm.compiler.numpy_backend import NumpyLoop
 from tinygrad_lstm.compiler.numpy_source import rows_of_a_product
 from tinygrad_lstm.compiler.overlap import helpers_now, spans_in
 from tinygrad_lstm.compiler.plan import Plan
@@ -154,16 +155,22 @@ def test_two_threads_run_scans_at_once(begun):
 # -- threads of BLAS ------------------------------------------------------------------------------
 
 
-def test_blas_has_one_thread_during_the_loop_and_its_own_after_it(begun, monkeypatch):
-    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+def threads_of_blas_in_loops(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many BLAS has as each loop begins."""
     seen: list[int | None] = []
-    call = overlap.NumpyLoop.__call__
+    call = NumpyLoop.__call__
 
     def watched(self: Any, *given: Any) -> Any:
         seen.append(blas_threads_now())
         return call(self, *given)
 
-    monkeypatch.setattr(overlap.NumpyLoop, "__call__", watched)
+    monkeypatch.setattr(NumpyLoop, "__call__", watched)
+    return seen
+
+
+def test_blas_has_one_thread_during_the_loop_and_its_own_after_it(begun, monkeypatch):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    seen = threads_of_blas_in_loops(monkeypatch)
     step, carry, weights = case("lstm")
     with limits(2, user_api="blas"):
         results(step, tensors(carry, B), series(), weights, backend="numpy")
@@ -247,14 +254,7 @@ def test_a_loop_without_helpers_keeps_blas_on_one_thread_where_it_would_wait(
     limits = pytest.importorskip("threadpoolctl").threadpool_limits
     monkeypatch.setattr(runner, "helpers_now", lambda: 1)
     monkeypatch.setattr(plans, "_plans", Recent())
-    seen: list[int | None] = []
-    call = runner.NumpyLoop.__call__
-
-    def watched(self: Any, *given: Any) -> Any:
-        seen.append(blas_threads_now())
-        return call(self, *given)
-
-    monkeypatch.setattr(runner.NumpyLoop, "__call__", watched)
+    seen = threads_of_blas_in_loops(monkeypatch)
     w = tg.tensor(np.eye(width) * 0.5, requires_grad=True)
 
     def step(h: Tensor, _: Any) -> Any:

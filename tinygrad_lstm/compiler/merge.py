@@ -134,7 +134,7 @@ def merge_slices(graph: Graph, varying: Set[int]) -> Graph:
         merged = _merge_once(graph, varying)
         if merged is None:
             return graph
-        graph = merged
+        graph, varying = merged, merged.depending_on(varying)
 
 
 class _Slice(NamedTuple):

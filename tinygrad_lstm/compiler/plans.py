@@ -34,9 +34,7 @@ class Key(NamedTuple):
 _plans: Recent[Key, Plan] = Recent()
 
 
-def plan_for(
-    key: Key, graph: Graph, traced: Traced, check: Callable[[], None]
-) -> Plan:
+def plan_for(key: Key, graph: Graph, traced: Traced, check: Callable[[], None]) -> Plan:
     """The plan made before for a step that recorded the same; or a new one, after the check.
 
     A known one may be due for the check, too.

@@ -49,7 +49,7 @@ class Runner:
     def __init__(self, plan: Plan) -> None:
         self.steps, self.carries, self.rows = plan.steps, plan.carries, plan.rows
         loops = loops_of(plan)
-        self._loop = _Alone(NumpyLoop(loops.forward, homes=loops.homes))
+        self._loop = _alone(NumpyLoop(loops.forward, homes=loops.homes))
         parts, program = plan.parts, plan.forward
         derived = plan.before_backward
         late = () if derived is None else derived.reads
@@ -119,7 +119,7 @@ class Runner:
     def _prepare_pull(self, plan: Plan, program: Program) -> None:
         """program: the backward loop as NumPy runs it."""
         loop, derived = plan.parts.loop, plan.before_backward
-        self._back = _Alone(NumpyLoop(program))
+        self._back = _alone(NumpyLoop(program))
         zeros = [np.zeros(*loop.spec(v)) for v in loop.outputs]
         self._zeros = zeros[: self.carries]
         self._seeded = [  # over time in the memory of one step
@@ -201,29 +201,20 @@ class Runner:
         return found
 
 
-class _Alone:
-    """A loop beside which nothing else is done, and what BLAS is to do in it.
+def _alone(loop: NumpyLoop) -> Callable[..., Outcome]:
+    """A loop beside which nothing else is done, with BLAS on one thread if its products are large.
 
-    Its threads would wait for each other at every step, which takes many times as long where
+    Threads of BLAS would wait for each other at every step, which takes many times as long where
     another process uses a core. With many cores it is worth it.
     """
+    graph = loop.program.graph
+    if all(multiplications(graph, [i]) <= UNTHREADED for i in graph.instructions):
+        return loop
 
-    def __init__(self, loop: NumpyLoop) -> None:
-        self._loop = loop
-        graph = loop.program.graph
-        sizes = [multiplications(graph, [i]) for i in graph.instructions]
-        self._is_large = max(sizes, default=0) > UNTHREADED
+    def run(*given: Any) -> Outcome:
+        return one_blas_thread(loop, *given) if helpers_now() else loop(*given)
 
-    def __call__(
-        self,
-        steps: int,
-        carried: Sequence[Array],
-        timed: Sequence[Array],
-        invariants: Sequence[Array],
-    ) -> Outcome:
-        if self._is_large and helpers_now():
-            return one_blas_thread(self._loop, steps, carried, timed, invariants)
-        return self._loop(steps, carried, timed, invariants)
+    return run
 
 
 def refuse_pull(*given: Any) -> NoReturn:

@@ -21,7 +21,7 @@ from .numpy_backend import NumpyLoop
 from .plan import Plan
 from .regroup import known_first
 from .runner import Runner
-from .step import FlatStep, Traced, check_repeatable, trace_step
+from .step import FlatStep, check_repeatable, trace_step
 
 __all__ = ["SingleStep"]
 
@@ -51,20 +51,17 @@ class SingleStep:
         self._trace = partial(trace_step, step, states, series)
         traced = self._trace()
         try:
-            self._refuse_draws(traced)
+            if traced.draws:
+                raise GraphError(
+                    "step: draws random numbers, and a step compiled for inference must not: call "
+                    "eval() on the model, or give them as x_t"
+                )
             check_repeatable(traced, self._trace)
         finally:
             empty(traced.leftovers)
         self._traced, self._captured = traced.graph, traced.captured
         self._build(len(states), series, backend_named(backend).name, histories)
         self._read()
-
-    def _refuse_draws(self, traced: Traced) -> None:
-        if traced.draws:
-            raise GraphError(
-                "step: draws random numbers, and a step compiled for inference must not: call "
-                "eval() on the model, or give them as x_t"
-            )
 
     def _build(
         self,

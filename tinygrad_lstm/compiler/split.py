@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import groupby
 
 from ..ops import OPS
@@ -24,9 +25,11 @@ def split_products(graph: Graph, carried: set[int], varying: set[int]) -> Graph:
     builder = Builder(graph)
     replaced: dict[int, int] = {}
     for i in graph.instructions:
-        left, right = i.inputs if i.op is _MATMUL else (None, None)
-        whole = made.get(left) if left is not None else None
-        if whole is None or right is None or whole.op is not _CONCATENATE or right in varying:
+        if i.op is not _MATMUL:
+            continue
+        left, right = i.inputs
+        whole = made.get(left)
+        if whole is None or whole.op is not _CONCATENATE or right in varying:
             continue
         shape = graph.spec(whole.out).shape
         if whole.attrs["axis"] != len(shape) - 1 or len(graph.spec(right).shape) != 2:
@@ -39,7 +42,7 @@ def split_products(graph: Graph, carried: set[int], varying: set[int]) -> Graph:
 
 def _sum(builder: Builder, runs: Sequence[Sequence[int]], right: int, spec: Spec) -> int:
     """Each run of parts times its rows of the right factor, added up."""
-    total: int | None = None
+    products: list[int] = []
     start = 0
     for run in runs:
         stop = start + sum(builder.specs[v].shape[-1] for v in run)
@@ -51,9 +54,6 @@ def _sum(builder: Builder, runs: Sequence[Sequence[int]], right: int, spec: Spec
             first, kind = builder.specs[left]
             wide = Spec((*first[:-1], stop - start), kind)
             left = builder.add(_CONCATENATE, run, {"axis": len(first) - 1}, wide)
-        product = builder.add(_MATMUL, [left, part], {}, spec)
-        total = product if total is None else builder.add(_ADD, [total, product], {}, spec)
+        products.append(builder.add(_MATMUL, [left, part], {}, spec))
         start = stop
-    if total is None:
-        raise ValueError("a concatenation of nothing")
-    return total
+    return reduce(lambda a, b: builder.add(_ADD, [a, b], {}, spec), products)

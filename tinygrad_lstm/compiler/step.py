@@ -7,6 +7,7 @@ whenever it is called.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from itertools import zip_longest
 from types import CodeType
 from typing import Any, NamedTuple
@@ -61,54 +62,33 @@ def trace_step(
         with fresh_context(tracer):
             new, ys = one_blas_thread(step, before, x_t)
     except BaseException:
-        empty(_depending(tracer.taken(), [*before, *x_t, *tracer.drawn_inputs]))
+        empty(tracer.leftovers())
         raise
     ends = [*new, *ys]
     outline = outline_of(ends, [*before, *x_t, *tracer.drawn_inputs], since)
     if numbers is None:
         numbers, graph = _known(outline)
-        outline = outline.reading(numbers) if numbers else outline
     else:
-        outline = outline.reading(numbers) if numbers else outline
-        graph = _graph(outline)
-    results = tracer.taken()
-    first = results[0].node if results else None
-    origin = None if first is None else first.place[0]
-    given = [*before, *x_t, *tracer.drawn_inputs]
-    leftovers = [*given, *_depending(results, given)]
-    captured = outline.tensors()
+        graph = _graph(outline.reading(numbers))
+    captured = outline.reading(numbers).tensors()
+    origin, leftovers = tracer.origin(), tracer.leftovers()
     return Traced(graph, captured, tracer.draws, ends, since, origin, numbers, leftovers)
-
-
-def _depending(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
-    """The results, in order, that are computed from what is given: others have a value."""
-    inputs = {*map(id, given)}
-    nodes: set[Node | None] = set()
-    found: list[Tensor] = []
-    for t in results:
-        if t.node is None:
-            continue
-        for x in t.node.inputs:
-            if x.node in nodes or id(x) in inputs:
-                nodes.add(t.node)
-                found.append(t)
-                break
-    return found
 
 
 _graphs: Recent[Any, Graph] = Recent()
 """Graphs of steps, by their outlines: a step that is traced again most often is known."""
 
 
-class _Numbers(NamedTuple):
-    """The numbers in outlines that are the same but for them: the first ones, which of them have
-    ever been others, and how often."""
+@dataclass(slots=True)
+class _Numbers:
+    """The numbers in outlines that are the same but for them."""
 
     first: dict[int, bytes]
-    changing: set[int]
-    times: list[int]
+    changing: set[int]  # which have ever been others than the first
+    times: int  # that any was
 
 
+_NONE = frozenset[int]()
 _numbers: Recent[Any, _Numbers] = Recent()
 _OFTEN = 3  # times that numbers change before it is expected
 
@@ -123,7 +103,7 @@ def _known(outline: Outline) -> tuple[Set[int], Graph]:
     if graph is not None or not outline.constants:
         return _NONE, graph or _graphs.keep(key, outline.graph())
     changing = _changing(outline)
-    return changing, _graph(outline.reading(changing)) if changing else _graph(outline)
+    return changing, _graph(outline.reading(changing))
 
 
 def _changing(outline: Outline) -> Set[int]:
@@ -132,19 +112,16 @@ def _changing(outline: Outline) -> Set[int]:
     known = _numbers.find(structure)
     numbers = {k: a.tobytes() for k, a in outline.constants.items()}
     if known is None:
-        _numbers.keep(structure, _Numbers(numbers, set(), [0]))
+        _numbers.keep(structure, _Numbers(numbers, set(), 0))
         return _NONE
     known.changing.update(k for k, told in numbers.items() if told != known.first[k])
-    known.times[0] += 1
-    return known.changing.difference(outline.outputs) if known.times[0] >= _OFTEN else _NONE
+    known.times += 1
+    return known.changing.difference(outline.outputs) if known.times >= _OFTEN else _NONE
 
 
 def _graph(outline: Outline) -> Graph:
     key = outline.key()
     return _graphs.find(key) or _graphs.keep(key, outline.graph())
-
-
-_NONE = frozenset[int]()
 
 
 def check_repeatable(once: Traced, call: Callable[[Set[int]], Traced]) -> None:
@@ -216,6 +193,7 @@ class _Tracer:
         self.since = since
         self.carry = {id(t): k for k, t in enumerate(before)}
         self.placeholders = {*self.carry, *map(id, x_t)}
+        self._given = [*before, *x_t]
         self._results: list[Tensor] = []
         self.made = self._results.append
         self.drawn_inputs: list[Tensor] = []
@@ -228,15 +206,30 @@ class _Tracer:
     def drawn(self, draw: Callable[[], Array], like: Tensor) -> Tensor:
         made = Tensor(np.ones(like.shape, like.dtype))
         self.drawn_inputs.append(made)
+        self._given.append(made)
         self.draws.append(draw)
         self.placeholders.add(id(made))
         return made
 
-    def taken(self) -> list[Tensor]:
-        """All results, which are forgotten: they know this tracer, and that would be a cycle."""
-        results = [*self._results]
+    def origin(self) -> CodeType | None:
+        """The code that recorded the first op."""
+        node = self._results[0].node if self._results else None
+        return None if node is None else node.place[0]
+
+    def leftovers(self) -> list[Tensor]:
+        """What stands for every step's: the stand-ins, and the results that depend on them.
+
+        It is forgotten here: results know this tracer, and that would be a cycle.
+        """
+        found, nodes = self._given, set[Node | None]()
+        for t in self._results:
+            inputs = () if t.node is None else t.node.inputs
+            if any([x.node in nodes or id(x) in self.placeholders for x in inputs]):
+                nodes.add(t.node)
+                found.append(t)
+        self._given = []
         self._results.clear()
-        return results
+        return found
 
     def stands_for_every_step(self, t: Tensor) -> bool:
         stack = [t]

@@ -74,6 +74,8 @@ class Outline(NamedTuple):
 
     def reading(self, numbers: Collection[int]) -> Outline:
         """With some of its constants captured: read at each call, as whatever they are then."""
+        if not numbers:
+            return self
         kept = {k: a for k, a in self.constants.items() if k not in numbers}
         read = self.constants.keys() - kept
         return self._replace(constants=kept, captured=sorted({*self.captured, *read}))
