@@ -107,6 +107,17 @@ def test_beside_a_loop_a_product_stays_on_its_thread(three_threads, monkeypatch)
     assert not three_threads
 
 
+def test_in_a_call_that_has_one_thread_nobody_is_asked_about_threads(three_threads, monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    shared: list[tuple[int, ...]] = []
+    monkeypatch.setattr(products, "_share_out", lambda a, b, out: shared.append(out.shape))
+    a, b = _pair((9, 5), (5, 4))
+    one_blas_thread(_check, a, b)
+    assert not shared
+    products.matmul(a, b)
+    assert shared == [(9, 4)]
+
+
 def test_no_more_threads_than_there_is_work_for(three_threads, monkeypatch):
     a, b = _pair((9, 5), (5, 4))
     for worth, helpers in ((360, []), (180, [1]), (120, [2]), (1, [2])):

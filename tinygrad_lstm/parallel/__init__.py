@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # products ask whether there are threads before anything of theirs is loaded
     from threading import Thread
 
-__all__ = ["STARTED"]
+__all__ = ["LIMITED", "STARTED"]
 
 STARTED: list[Thread] = []
 """The other threads of this process: none before the first loop that uses them."""
+
+LIMITED: set[object] = set()
+"""Calls that go on and keep BLAS on one thread."""

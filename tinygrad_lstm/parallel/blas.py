@@ -12,6 +12,8 @@ from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
 
+from . import LIMITED
+
 __all__ = ["blas_threads", "blas_threads_now", "one_blas_thread", "small_product"]
 
 T = TypeVar("T")
@@ -71,7 +73,6 @@ class _OneThread:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._calls = set[object]()  # that are going on, in all threads
         self._is_limited = False
         self._before = 1
 
@@ -91,7 +92,7 @@ class _OneThread:
 
     def _begin(self, call: object, library: Any) -> None:
         with self._lock:
-            self._calls.add(call)
+            LIMITED.add(call)
             if not self._is_limited:
                 self._before = library.get_num_threads()
                 self._is_limited = True  # before it is: `_end` may be next
@@ -100,8 +101,8 @@ class _OneThread:
     def _end(self, call: object, library: Any) -> None:
         """Once more is no harm."""
         with self._lock:
-            self._calls.discard(call)
-            if self._is_limited and not self._calls:
+            LIMITED.discard(call)
+            if self._is_limited and not LIMITED:
                 library.set_num_threads(self._before)
                 self._is_limited = False
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import Array
-from . import STARTED
+from . import LIMITED, STARTED
 
 __all__ = ["UNTHREADED", "dot", "einsum", "matmul", "matmul_into"]
 
@@ -26,7 +26,7 @@ def matmul(a: Array, b: Array) -> Array:
     """a @ b of at least two axes each; `dot` does two matrices with half of matmul's overhead."""
     if a.ndim > b.ndim == 2 and _is_one_matrix(a):
         return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
-    if not STARTED or max(a.size * b.shape[-1], b.size * a.shape[-2]) <= UNTHREADED:
+    if not _is_shared(max(a.size * b.shape[-1], b.size * a.shape[-2])):
         return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
@@ -38,7 +38,7 @@ def matmul_into(a: Array, b: Array, out: Array) -> None:
     """`matmul`, written into an array."""
     if b.ndim == 2 and _is_one_matrix(a) and _is_one_matrix(out):
         a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
-    if STARTED and out.size * a.shape[-1] > UNTHREADED:
+    if _is_shared(out.size * a.shape[-1]):
         _share_out(a, b, out)
     else:
         np.matmul(a, b, out)
@@ -57,6 +57,11 @@ def einsum(*operands: Array, subscripts: str) -> Array:
         return np.einsum(subscripts, *operands)
     contract = partial(np.einsum, subscripts, *operands, optimize=True)
     return _on_one_blas_thread(contract) if STARTED else contract()
+
+
+def _is_shared(multiplications: int) -> bool:
+    """Whether threads that run loops have to do with the product: not in a call that has one."""
+    return bool(STARTED) and not LIMITED and multiplications > UNTHREADED
 
 
 def _share_out(a: Array, b: Array, out: Array) -> None:
