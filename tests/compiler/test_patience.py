@@ -13,6 +13,7 @@ from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler import patience, plan, plans
 from tinygrad_lstm.compiler.patience import told_if_slow
 from tinygrad_lstm.compiler.recent import Recent
+from tinygrad_lstm.compiler.single import SingleStep
 
 
 def test_what_takes_long_is_told_once(monkeypatch, capsys: pytest.CaptureFixture[str]):
@@ -58,3 +59,20 @@ def test_a_step_that_takes_long_to_compile(
     assert said.startswith("tinygrad_lstm: compiling a step of 2 ops") and said.count("\n") == 1
     tg.scan(step, np.zeros(3), np.zeros((2, 3)), backend=backend)
     assert not capsys.readouterr().err
+
+
+def test_a_step_of_a_stream_that_takes_long_to_compile(
+    monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(patience, "_PATIENCE", 0.02)
+    build = SingleStep._build
+
+    def slow(*given: Any) -> None:
+        time.sleep(0.2)
+        build(*given)
+
+    monkeypatch.setattr(SingleStep, "_build", slow)
+    h, x = tg.tensor(np.zeros(3)), tg.tensor(np.ones(3))
+    SingleStep(lambda h, x: ([tg.tanh(h[0] + x[0])], []), [h], [x], "numpy")
+    said = capsys.readouterr().err
+    assert said.startswith("tinygrad_lstm: compiling a step of 2 ops") and said.count("\n") == 1

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Timer
 
-__all__ = ["told_if_slow"]
+__all__ = ["compiling", "told_if_slow"]
 
 _PATIENCE = 1.0  # seconds
+_COMPILING = (
+    "compiling a step of {} ops, which takes a while; what is compiled to native code is kept, and "
+    "the next process finds it"
+)
+
+
+def compiling(ops: int) -> AbstractContextManager[None]:
+    """`told_if_slow`, of a step's ops."""
+    return told_if_slow(_COMPILING.format(ops))
 
 
 @contextmanager

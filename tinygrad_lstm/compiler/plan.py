@@ -24,7 +24,7 @@ from .flags import flags_as_numbers, run_on_flags, without_flags
 from .graph import Graph, Instruction, Spec
 from .merge import merge_products, merge_slices
 from .partition import Parts, loop_outputs, partition
-from .patience import told_if_slow
+from .patience import compiling
 from .program import Program
 from .reassociate import reassociate
 from .split import split_products
@@ -32,10 +32,6 @@ from .tidy import join_slices, join_sums, split_slices, views_again
 
 __all__ = ["Plan", "planned"]
 
-_SLOW = (
-    "compiling a step of {} ops, which takes a while; what is compiled to native code is kept, and "
-    "the next process finds it"
-)
 _ADD, _MATMUL, _TRANSPOSE = OPS["add"], OPS["matmul"], OPS["transpose"]
 
 
@@ -57,7 +53,7 @@ def planned(
         graph = columns.graph
     plain = graph if chosen.over_time else without_flags(graph, carries)
     try:
-        with told_if_slow(_SLOW.format(len(graph.instructions))):
+        with compiling(len(graph.instructions)):
             plan = Plan(plain, carries, xs, steps, needing, chosen, rows)
         if plain is not graph:
             plan.run = run_on_flags(plan.run, graph, plain, carries)

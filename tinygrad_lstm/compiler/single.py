@@ -18,6 +18,7 @@ from .backends import Backend, NotNative, backend_named, warn_of_numpy
 from .columns import columns_as_rows, exchanged
 from .leftovers import empty
 from .numpy_backend import NumpyLoop
+from .patience import compiling
 from .plan import Plan
 from .regroup import known_first
 from .runner import Runner
@@ -60,7 +61,8 @@ class SingleStep:
         finally:
             empty(traced.leftovers)
         self._traced, self._captured = traced.graph, traced.captured
-        self._build(len(states), series, backend_named(backend).name, histories)
+        with compiling(len(traced.graph.instructions)):
+            self._build(len(states), series, backend_named(backend).name, histories)
         self._read()
 
     def _build(
