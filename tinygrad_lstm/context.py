@@ -60,8 +60,14 @@ class Tracer(Protocol):
     def made(self, value: Any, /) -> None:
         """Take note of the result of an op."""
 
-    def drawn(self, draw: Callable[[], Any], like: Any, /) -> Any:
-        """What `draw` gives, shaped as `like`: called anew for each step."""
+    def drawn(self, draw: Callable[[], Any], like: Any, rng: Any, /) -> Any:
+        """What `draw` gives, shaped as `like`: called anew for each step. rng: what draws."""
+
+    def check_whole(self, leaves: Any, wanted: Any, /) -> None:
+        """Raise GraphError if steps before would have a share in a gradient.
+
+        leaves: what it comes back to. wanted: the tensors and nodes whose gradient it is.
+        """
 
 
 class Context:

@@ -160,8 +160,8 @@ class Run:
         there = _named_nodes(recorded_since([*new, *ys], since), [*before, *x_t])
         for name in self._choose(there):
             node = there[name]
-            self._put(name, t, node.value)
-            if self.grads and node.value.dtype.kind == "f":
+            self._put(name, t, node._value)
+            if self.grads and node._value.dtype.kind == "f":
                 self._watch(node, name, t)
         if now.recording:
             return new, ys

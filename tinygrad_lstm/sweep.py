@@ -93,6 +93,8 @@ def sweep(
             context.tracer.check_concrete(t)
     order, leaves = _reach(outputs, True)
     keep: set[Key] = set() if wanted is None else set(wanted)
+    if context.tracer is not None:
+        context.tracer.check_whole(leaves, keep)
     asked = keep
     watched = [node for node in order if node.seq in WATCHERS] if WATCHERS else None
     if watched:
@@ -201,7 +203,7 @@ def _on_arrays(
             rule = op.vjps[position]
             if rule is None:
                 continue
-            part = rule(g, node.value, *arrays, **attrs)
+            part = rule(g, node._value, *arrays, **attrs)
             shape = arrays[position].shape
             if part.shape != shape:
                 if observer is None and op.elementwise and _is_row(part, shape):
@@ -400,8 +402,8 @@ def _check_unchanged(outputs: Sequence[Tensor], swept: Iterable[Key]) -> None:
         for t in node.inputs:
             if t.node is not None or t._changed < node.seq:
                 continue
-            is_view = isinstance(node.value, np.ndarray) and np.may_share_memory(
-                node.value, t._data
+            is_view = isinstance(node._value, np.ndarray) and np.may_share_memory(
+                node._value, t._data
             )
             if node in swept or is_view:
                 call = describe_call(node.op, node.inputs, {}, node.context)

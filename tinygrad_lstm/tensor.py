@@ -148,12 +148,12 @@ class Node:
     what an op with several results keeps for its pullback.
     """
 
-    __slots__ = ("attrs", "context", "inputs", "name", "op", "place", "saved", "seq", "value")
+    __slots__ = ("_value", "attrs", "context", "inputs", "name", "op", "place", "saved", "seq")
 
     op: Op
     inputs: tuple[Tensor, ...]
     attrs: Attrs
-    value: Array
+    _value: Array
     context: Context
     place: Place
     saved: Any
@@ -178,13 +178,18 @@ class Node:
             place = self.context.site
         return describe_place(place)
 
+    @property
+    def value(self) -> Array:
+        """The array it produced. Raises GraphError where that stands for those of every step."""
+        return self.output().data
+
     def output(self) -> Tensor:
         """A tensor for this node's value, connected to the graph."""
-        return _wrap(self.value, self, any(t._requires_grad for t in self.inputs))
+        return _wrap(self._value, self, any(t._requires_grad for t in self.inputs))
 
     def __repr__(self) -> str:
         label = f" {self.name}" if self.name else ""
-        return f"Node({self.op.name}{label} {self.value.shape} in {'/'.join(self.scope) or '-'})"
+        return f"Node({self.op.name}{label} {self._value.shape} in {'/'.join(self.scope) or '-'})"
 
 
 class Tensor:
@@ -610,7 +615,7 @@ def record(op: Op, inputs: tuple[Tensor, ...], attrs: Attrs = NO_ATTRS) -> Tenso
     node.op = op
     node.inputs = inputs
     node.attrs = attrs
-    node.value = value
+    node._value = value
     node.context = context
     node.place = place
     node.seq = _sequence()
@@ -655,7 +660,7 @@ def record_results(
     node.op = op
     node.inputs = inputs
     node.attrs = attrs
-    node.value = value
+    node._value = value
     node.saved = saved
     node.name = names[-1]
     node.context = context
@@ -671,7 +676,7 @@ def record_results(
     for position, value, needed, name in zip(positions, values, needing, names, strict=False):
         result = _new(Tensor)
         result.node = node = _new(Node)
-        result._data = node.value = value
+        result._data = node._value = value
         result._requires_grad = needed
         result._grad = None
         node.op = part
@@ -712,6 +717,8 @@ def as_array(data: object, dtype: object = None) -> Array:
         return data
     if isinstance(data, Tensor):
         data = data.numpy()
+    elif isinstance(data, list | tuple):
+        _check_no_history(data)
     try:
         wanted: Any = None if dtype is None else np.dtype(dtype)  # pyright: ignore
     except TypeError:
@@ -730,6 +737,18 @@ def as_array(data: object, dtype: object = None) -> Array:
     if type(array) is not ndarray:
         array = np.array(array, subok=False)
     return array
+
+
+def _check_no_history(data: Sequence[Any]) -> None:
+    for t in data:
+        if isinstance(t, list | tuple):
+            _check_no_history(t)
+        elif isinstance(t, Tensor) and t._requires_grad:
+            raise TypeError(
+                f"data: expected a tensor, an array or numbers, got a {type(data).__name__} of "
+                f"{len(data)} with a tensor in it, {describe(t)}, whose history would be lost: "
+                "join tensors with stack or concatenate"
+            )
 
 
 def _wrap(data: Array, node: Node | None, requires_grad: bool) -> Tensor:

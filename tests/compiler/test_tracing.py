@@ -80,6 +80,29 @@ def test_an_array_that_changes_from_step_to_step_has_no_value(look, value):
         scan(using(ARRAY_LOOKS[look], value))
 
 
+@pytest.mark.parametrize("find", [lambda n: n.node, lambda n: tg.toposort([n])[0]])
+def test_nodes_of_a_step_have_no_values(find):
+    def step(h: Tensor, x: Tensor) -> Any:
+        new = tg.tanh(h @ W + x).named("new")
+        return new * find(new).value.max(), new
+
+    with pytest.raises(GraphError, match=r"depends on the carry or on x_t.*value of its own"):
+        scan(step)
+    scan(lambda h, x: (h, find(tg.exp(W)).value.max() * x))  # the same at all steps
+
+
+def test_a_refusal_that_the_step_catches_is_told_all_the_same():
+    def step(h: Tensor, x: Tensor) -> Any:
+        try:
+            size = float(h.sum())
+        except GraphError:
+            size = 1.0
+        return h * size, x
+
+    with pytest.raises(GraphError, match=r"scan: a result of sum \(\) depends on the carry"):
+        scan(step)
+
+
 def test_the_error_names_the_tensor():
     with pytest.raises(GraphError, match=r"scan: score \(\) depends"):
         scan(using(float, "made"))
@@ -339,3 +362,74 @@ def test_after_an_error_nothing_is_left_behind():
     with tg.scope("outside"):
         made = h * 2.0
     assert made.node is not None and made.node.scope == ("outside",)
+
+
+# -- gradients inside a step --------------------------------------------------------------------
+
+
+def grads_of(
+    pick: Callable[[Tensor, Tensor], list[Tensor]], see: Callable[[Tensor], Tensor] = tg.tanh
+) -> Any:
+    def step(h: Tensor, x: Tensor) -> Any:
+        loss = (see(h) @ W * tg.exp(x)).sum()
+        found = tg.grad(loss, pick(h, x), create_graph=True, allow_unused=True)
+        return tg.tanh(h + sum(g.sum() for g in found if g is not None)), h
+
+    return step
+
+
+WHOLE = {
+    "the carry": (grads_of(lambda h, x: [h]), False),
+    "the carry and x_t": (grads_of(lambda h, x: [h, x]), True),
+    "weights": (grads_of(lambda h, x: [W], lambda h: tg.tanh(h.detach())), False),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_gradients_inside_a_step_are_those_of_the_unrolled(name):
+    step, needing = WHOLE[name]
+    h = tg.tensor(np.full((B, H), 0.3), requires_grad=True)
+    x = tg.tensor(np.linspace(0.0, 0.2, T * B * H).reshape(T, B, H), requires_grad=needing)
+    wanted = tg.scan(step, h, x, unroll=True)[1].numpy()
+    np.testing.assert_allclose(tg.scan(step, h, x)[1].numpy(), wanted, rtol=1e-12)
+
+
+def test_a_gradient_that_earlier_steps_have_a_share_in_is_an_error():
+    told = r"scan: a gradient with respect to W \(2, 2\), by way of {}.*detach"
+    with pytest.raises(GraphError, match=told.format(r"leaf 0 of the carry \(3, 2\)")):
+        scan(grads_of(lambda h, x: [W]))
+    x = tg.tensor(np.ones((T, B, H)), requires_grad=True)
+    with pytest.raises(GraphError, match=told.format(r"x_t \(3, 2\)")):
+        scan(grads_of(lambda h, x: [W], lambda h: h.detach()), xs=x)
+    early = tg.exp(W)
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        (g,) = tg.grad((h @ early).sum(), [early], create_graph=True)
+        return h + g.sum(), x
+
+    with pytest.raises(GraphError, match="with respect to a result of exp"):
+        scan(step)
+
+
+# -- generators and lists -----------------------------------------------------------------------
+
+
+def test_a_generator_made_in_the_step_is_an_error():
+    with pytest.raises(GraphError, match="dropout in step has another generator or seed"):
+        scan(lambda h, x: (tg.dropout(h, 0.5, rng=np.random.default_rng(0)), x))
+    for rng in (0, np.random.default_rng(0), None):
+        scan(lambda h, x, rng=rng: (tg.dropout(h, 0.5, rng=rng), x))
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_a_list_of_tensors_is_no_tensor(unroll):
+    xs = [tg.tensor(np.ones((T, H)), requires_grad=True)] * B  # of each step, it was meant to be
+    with pytest.raises(TypeError, match=r"a list of 3 with a tensor in it, .* stack"):
+        tg.scan(lambda h, x: (h + x, h), np.ones((B, H)), xs, unroll=unroll)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_a_cell_is_no_step(unroll):
+    cell, state = tg.nn.LSTMCell(H, H, dtype=np.float64), (np.ones((B, H)), np.ones((B, H)))
+    with pytest.raises(TypeError, match=r"LSTMCell: x must be a tensor, got a tuple of 2.*state"):
+        tg.scan(cell, state, np.ones((T, B, H)), unroll=unroll)

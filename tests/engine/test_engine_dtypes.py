@@ -93,6 +93,15 @@ def test_ragged_lists_are_a_shape_error():
         tg.tensor([[1, 2], [3]])
 
 
+@pytest.mark.parametrize("nest", [lambda a: [a, a], lambda a: [[1.0, 2.0], [2.0, a]]])
+def test_lists_of_tensors_with_a_history_are_refused(nest):
+    a = tg.tensor(1.0, requires_grad=True, name="a")
+    for use in (tg.tensor, tg.Tensor, lambda given: a + given):
+        with pytest.raises(TypeError, match=r"list of 2 with a tensor in it, a \(\), whose"):
+            use(nest(a))
+    assert tg.tensor(nest(a.detach())).size == np.size(nest(1.0))
+
+
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(DTypeError, match="dtype: expected a NumPy dtype, got 'float31'"):
         tg.tensor([1], dtype="float31")

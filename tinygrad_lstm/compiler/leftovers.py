@@ -19,6 +19,8 @@ def empty(tensors: Iterable[Tensor]) -> None:
     """Take the numbers away: from now on their use is a GraphError."""
     for t in tensors:
         t._data = _NOTHING
+        if t.node is not None:
+            t.node._value = _NOTHING
 
 
 def _refuse(*given: Any, **options: Any) -> NoReturn:

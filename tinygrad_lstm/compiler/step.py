@@ -6,7 +6,7 @@ whenever it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from itertools import zip_longest
 from types import CodeType
@@ -31,12 +31,19 @@ FlatStep = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], li
 """(carries, x_t) -> (carries, y_t), in flat lists."""
 
 
+class Draw(NamedTuple):
+    """How to draw a random input of one step; rng: what it is drawn from, as the user gave it."""
+
+    make: Callable[[], Array]
+    rng: Any
+
+
 class Traced(NamedTuple):
     """A step recorded once."""
 
     graph: Graph  # inputs: carries, xs, what is drawn per step, captured
     captured: list[Tensor]
-    draws: list[Callable[[], Array]]  # how to draw
+    draws: list[Draw]
     ends: list[Tensor]  # the outputs, with the history that the graph was read from
     since: int  # the number of the first op of it that belongs to the step
     origin: CodeType | None  # what recorded the first op
@@ -57,10 +64,12 @@ def trace_step(
     before = [_stand_in(t._data, t.name) for t in states]
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
-    tracer = _Tracer(since, before, x_t)
+    tracer = _Tracer(since, before, x_t, [t._requires_grad for t in inputs])
     try:
         with fresh_context(tracer):
             new, ys = one_blas_thread(step, before, x_t)
+        if tracer.refused is not None:  # which the step has caught, to go on with something else
+            raise GraphError(tracer.refused)
     except BaseException:
         empty(tracer.leftovers())
         raise
@@ -144,6 +153,11 @@ def _compare(once: Traced, before: Sequence[Array], again: Traced) -> None:
             "scan: step records other ops or numbers when it is called again: "
             f"{_difference(once, again)}. {_WHY_REPEATABLE}"
         )
+    if any(a.rng != b.rng for a, b in zip(once.draws, again.draws, strict=True)):
+        raise GraphError(
+            "scan: dropout in step has another generator or seed when step is called again. Make "
+            "the generator outside of step: it draws for all steps; with one seed, all draw alike"
+        )
     for t, other, was in zip(once.captured, again.captured, before, strict=True):
         now = other._data
         if now is not was and not np.array_equal(was, now, equal_nan=was.dtype.kind == "f"):
@@ -180,34 +194,44 @@ def _said(node: Node | None) -> str:
     return f"{describe_call(node.op, node.inputs, node.attrs, node.context)}{given} ({node.where})"
 
 
-def drawn(draws: Sequence[Callable[[], Array]], count: int) -> list[Tensor]:
+def drawn(draws: Sequence[Draw], count: int) -> list[Tensor]:
     """All steps' random inputs, (T, ...) each, drawn in the order in which an unrolled run does."""
-    steps = [[draw() for draw in draws] for _ in range(count)]
+    steps = [[draw.make() for draw in draws] for _ in range(count)]
     return [Tensor(np.stack(column)) for column in zip(*steps, strict=True)]
 
 
 class _Tracer:
     """Refuses to hand out a value that stands for every step's; collects what is drawn per step."""
 
-    def __init__(self, since: int, before: Sequence[Tensor], x_t: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        since: int,
+        before: Sequence[Tensor],
+        x_t: Sequence[Tensor],
+        needing: Sequence[bool],
+    ) -> None:
+        """needing: which xs require a gradient."""
         self.since = since
+        self.refused: str | None = None  # and why
+        made_before = [*before, *(t for t, needs in zip(x_t, needing, strict=True) if needs)]
+        self._of_steps_before = {id(t) for t in made_before}
         self.carry = {id(t): k for k, t in enumerate(before)}
         self.placeholders = {*self.carry, *map(id, x_t)}
         self._given = [*before, *x_t]
         self._results: list[Tensor] = []
         self.made = self._results.append
         self.drawn_inputs: list[Tensor] = []
-        self.draws: list[Callable[[], Array]] = []
+        self.draws: list[Draw] = []
 
     def detached(self, t: Tensor) -> Tensor:
         made = record(_DETACH, (t,))
         return made if t.name is None else made.named(t.name)
 
-    def drawn(self, draw: Callable[[], Array], like: Tensor) -> Tensor:
+    def drawn(self, draw: Callable[[], Array], like: Tensor, rng: Any) -> Tensor:
         made = Tensor(np.ones(like.shape, like.dtype))
         self.drawn_inputs.append(made)
         self._given.append(made)
-        self.draws.append(draw)
+        self.draws.append(Draw(draw, rng))
         self.placeholders.add(id(made))
         return made
 
@@ -247,12 +271,28 @@ class _Tracer:
         if self.stands_for_every_step(t):
             place = calling_line()
             asked = "" if place is None else f", which {describe_place(place)} asks for"
-            raise GraphError(
+            self.refused = (
                 f"scan: {self._told(t)} depends on the carry or on x_t, and has no value of its "
                 f"own while the step is compiled{asked}: no float(), bool(), .numpy() or .data on "
                 "it inside step, nor no_grad, nor grad without create_graph. Use where, maximum, "
                 "minimum, clip, relu, take or detach, or pass unroll=True"
             )
+            raise GraphError(self.refused)
+
+    def check_whole(self, leaves: Collection[Tensor], wanted: Collection[Tensor | Node]) -> None:
+        behind = next((t for t in leaves if id(t) in self._of_steps_before), None)
+        outside = next((key for key in wanted if self._is_outside(key)), None)
+        if behind is not None and outside is not None:
+            t = outside.output() if isinstance(outside, Node) else outside
+            raise GraphError(
+                f"scan: a gradient with respect to {describe(t)}, by way of {self._told(behind)}, "
+                "which steps before may have made of it: compiled, a step does not know. "
+                "Differentiate something of its .detach(), or with respect to what step is given "
+                "or makes, or pass unroll=True"
+            )
+
+    def _is_outside(self, key: Tensor | Node) -> bool:
+        return key.seq < self.since if isinstance(key, Node) else id(key) not in self.placeholders
 
     def _told(self, t: Tensor) -> str:
         k = self.carry.get(id(t))

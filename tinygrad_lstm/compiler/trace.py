@@ -43,7 +43,7 @@ class Outline(NamedTuple):
         named = {number: t.name for number, t in leaves}
         arrays = {number: t._data for number, t in leaves}
         for node, out in zip(self.nodes, self.outs, strict=True):
-            named[out], arrays[out] = node.name, node.value
+            named[out], arrays[out] = node.name, node._value
         whole = zip(self.nodes, self.reads, self.outs, strict=True)
         return Graph(
             inputs=(*self.inputs, *self.captured),
@@ -67,7 +67,7 @@ class Outline(NamedTuple):
             leaves.append((number, data.shape, data.dtype, t.name, constant))
         ops: list[Any] = []
         for node in self.nodes:
-            attrs, made = node.attrs, node.value
+            attrs, made = node.attrs, node._value
             told = frozen(attrs) if attrs else None
             ops.append((node.op, told, node.name, made.shape, made.dtype))
         return self.inputs, tuple(self.outputs), tuple(self.reads), tuple(ops), tuple(leaves)

@@ -212,5 +212,5 @@ def dropout(
         return (resolve_rng(rng).random(shape) >= p).astype(dtype) / dtype.type(1.0 - p)
 
     tracer = CONTEXT.get().tracer
-    mask = constant(draw(), x) if tracer is None else tracer.drawn(draw, x)
+    mask = constant(draw(), x) if tracer is None else tracer.drawn(draw, x, rng)
     return record(OPS["dropout"], (x, mask))

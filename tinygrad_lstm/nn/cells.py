@@ -209,6 +209,11 @@ class _Cell(Module):
 
     def _input(self, x: TensorLike) -> Tensor:
         kind = type(self).__name__
+        if isinstance(x, tuple):  # the state of an LSTM, in the place where scan gives it
+            raise TypeError(
+                f"{kind}: x must be a tensor, got a tuple of {len(x)}: a cell is called as "
+                "cell(x, state), and the step of scan as step(state, x)"
+            )
         x = as_input(x, self.weight_ih)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ShapeError(
