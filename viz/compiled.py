@@ -10,11 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tinygrad_lstm import GraphError, Node
+from tinygrad_lstm import GraphError, Node, Tensor
 
-__all__ = ["compiled_scan", "is_only_layer", "refuse_compiled", "result_name", "steps_of", "told"]
+__all__ = [
+    "compiled_scan",
+    "initial_states",
+    "is_only_layer",
+    "refuse_compiled",
+    "result_name",
+    "steps_of",
+    "told",
+]
 
 _STATE = re.compile(r"(\w+)_t")
+_STATE_BEFORE = re.compile(r"(\w+)_\{t-1\}")
 
 
 def compiled_scan(node: Node) -> Node | None:
@@ -43,10 +52,27 @@ def steps_of(scan: Node) -> int:
     return scan.attrs["plan"].steps
 
 
+def initial_states(nodes: Iterable[Node]) -> dict[Tensor, str]:
+    """What compiled scans alone start from, and its name: h_{t-1} of their first step is h_0."""
+    found: dict[Tensor, str] = {}
+    elsewhere: set[Tensor] = set()
+    for node in nodes:
+        if node.is_backward:
+            continue
+        carries = node.attrs["plan"].carries if node.op.name == "scan" else 0
+        elsewhere.update(node.inputs[carries:])
+        for t in node.inputs[:carries]:
+            state = _STATE_BEFORE.fullmatch(t.name or "") if t.node is None else None
+            if state is not None:
+                found[t] = f"{state[1]}_0"
+    return {t: name for t, name in found.items() if t not in elsewhere}
+
+
 def result_name(node: Node) -> str | None:
     """What a result of a compiled scan is called: the last h_t is h_n.
 
     A result over time has the name it was given in the step, but y where a state has that name.
+    What has none is called by its place.
     """
     scan = compiled_scan(node)
     if scan is None:
@@ -55,10 +81,14 @@ def result_name(node: Node) -> str | None:
     position = _position(node, scan)
     if position < carries:
         state = _STATE.fullmatch(node.name or "")
-        return f"{state[1]}_n" if state else node.name
+        place = "carry" if carries == 1 else f"carry[{position}]"
+        return f"{state[1]}_n" if state else node.name or place
     names = [graph.names.get(value) for value in graph.outputs]
+    states, ys = {None, *names[:carries]}, names[carries:]
     inside = names[position]
-    return node.name or ("y" if inside in (None, *names[:carries]) else inside)
+    if node.name or inside not in states:
+        return node.name or inside
+    return "y" if sum(name in states for name in ys) == 1 else f"y[{position - carries}]"
 
 
 def told(scan: Node) -> str:

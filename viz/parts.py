@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from tinygrad_lstm import Node as Op
 from tinygrad_lstm import Tensor
 
-from .compiled import result_name, steps_of
+from .compiled import initial_states, result_name, steps_of
 from .model import Node, Summary
 from .placement import Placement, is_scan
 from .roles import caption
@@ -38,12 +38,13 @@ class Parts:
     ) -> None:
         self._trace, self._placement, self._short = trace, placement, short
         self._names, self._value, self._grad = names, value, grad
+        self._initial = initial_states(trace.nodes)
         self._seeds = {key for key in names if isinstance(key, Tensor)}
         self._lines: dict[object, str] = {}
 
     def name(self, key: Key) -> str | None:
         """What a value is called in the picture."""
-        name = result_name(key) if isinstance(key, Op) else key.name
+        name = result_name(key) if isinstance(key, Op) else self._initial.get(key, key.name)
         return name or self._names.get(key)
 
     def is_seed(self, t: Tensor) -> bool:

@@ -20,7 +20,7 @@ INPUT = "input feature"
 OUTPUT = "output"
 
 _BY_LETTER = {"c": LONG_TERM, "h": SHORT_TERM, "x": INPUT, "y": OUTPUT}
-_LETTER = re.compile(r"([chxy])(?:_\{?(?:t|n|0|t-1|\d+)\}?)?(?:\[\d+\])?")
+_LETTER = re.compile(r"([chxy])(?:_\{?(?:t|n|0|t-1|\d+)\}?)?(?:\[(?:\d+|::-1)\])?")
 _WEIGHT = re.compile(r"(?:[Ww]_\{?|weight_)([ihc])")
 _BY_WEIGHT = {"i": "input feature", "h": "short-term memory", "c": "long-term memory"}
 

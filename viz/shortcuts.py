@@ -62,8 +62,8 @@ class Shortcuts:
         return [] if node in self.slices else [self.source(t) for t in node.inputs]
 
     def slice_label(self, node: Node) -> str | None:
-        """`x[2]` for what is drawn as an input of its own."""
-        leaf, position = self.slices[node], _taken(node)
+        """`x[2]` for what is drawn as an input of its own; `x[::-1]` for all of it, reversed."""
+        leaf, position = self.slices[node], "::-1" if _is_reversal(node) else _taken(node)
         if not leaf.name or position is None or node.inputs[0] is not leaf:
             return leaf.name
         return f"{leaf.name}[{position}]"
@@ -128,6 +128,12 @@ def _stack_behind(t: Tensor) -> Node | None:
     while node is not None and node.op.name in MOVES and node.op.name != "getitem":
         node = node.inputs[0].node
     return node if node is not None and _is_stack(node) else None
+
+
+def _is_reversal(node: Node) -> bool:
+    """Whether a getitem reverses the first axis."""
+    index: object = node.attrs.get("index") if node.op.name == "getitem" else None
+    return (index[0] if isinstance(index, tuple) and index else index) == slice(None, None, -1)
 
 
 def _taken(node: Node) -> int | None:

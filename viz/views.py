@@ -266,6 +266,8 @@ class _Builder:
 
 
 def _role_of_result(label: str) -> str:
-    """Final states leave as states; y leaves as an output."""
+    """Final states leave as states, a carry without a name as it is, y as an output."""
     match = re.match(r"([ch])_n\b", label)
-    return STATES[f"{match[1]}_t"] if match else OUTPUT
+    if match:
+        return STATES[f"{match[1]}_t"]
+    return "" if label.startswith("carry") else OUTPUT

@@ -76,7 +76,36 @@ def test_results_over_time_have_the_names_of_the_step():
     last, ys = tg.scan(step, np.ones(3), np.ones((4, 3)), unroll=False)
     model = viz.draw([last, *ys]).model
     (scan,) = scans(model)
-    assert [name for name, _ in leaving(model, scan.id)] == ["h_n", "y", "f_t", "y"]
+    assert [name for name, _ in leaving(model, scan.id)] == ["h_n", "y[0]", "f_t", "y[2]"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_results_without_a_name_are_called_by_their_place(view: str):
+    states = np.ones(3), np.ones(3)
+    last, ys = tg.scan(lambda c, x: ((c[1], c[0] * x), (x + c[0], c[1])), states, np.ones((4, 3)))
+    model = viz.draw([*last, *ys], view=view).model
+    (scan,) = scans(model)
+    names = ["carry[0]", "carry[1]", "y[0]", "y[1]"]
+    assert leaving(model, scan.id) == [(name, name) for name in names]
+    last, y = tg.scan(lambda h, x: (h * x, x + h), np.ones(3), np.ones((4, 3)))
+    model = viz.draw([last, y], view=view).model
+    assert leaving(model, scans(model)[0].id) == [("carry", "carry"), ("y", "y")]
+
+
+def test_what_a_scan_starts_from_is_the_state_of_step_0():
+    h = tg.tensor(np.ones((2, 4), np.float32), name="h_{t-1}")
+    y, _ = nn.RNN(3, 4, rng=0)(np.ones((5, 2, 3), np.float32), h.unsqueeze(0))
+    assert "h_{t-1}" in [node.name for node in viz.draw(y).model.nodes]  # not the scan's alone
+    inputs = [node.name for node in viz.draw(layer(num_layers=2)).model.nodes]
+    assert "h_0" in inputs and "c_0" in inputs and "h_{t-1}" not in inputs
+    backward = viz.draw(layer()[0].sum(), backward=True).model
+    assert {name for node in backward.nodes for name in node.reads} >= {"h_0", "c_0"}
+
+
+def test_what_a_layer_reads_backwards_is_told():
+    model = viz.draw(layer(bidirectional=True)).model
+    inputs = [(n.name, n.caption) for n in model.nodes if n.kind == "input"]
+    assert ("x", "input feature") in inputs and ("x[::-1]", "input feature") in inputs
 
 
 def test_layers_and_directions_are_boxes_of_their_own():
@@ -106,9 +135,9 @@ def test_it_takes_inputs_and_weights():
         (scan,) = scans(model)
         feeding = [model.node(edge.tail).name for edge in model.edges if edge.head == scan.id]
         if view == "ops":
-            assert feeding == ["h_{t-1}", "c_{t-1}", "x", *weights]
+            assert feeding == ["h_0", "c_0", "x", *weights]
         else:
-            assert feeding == ["h_{t-1}", "c_{t-1}", "x"]
+            assert feeding == ["h_0", "c_0", "x"]
             assert scan.parameters == ("W_{ih}", "W_{hh}", "b_{ih}", "b_{hh}")
 
 
