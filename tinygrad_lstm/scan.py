@@ -41,6 +41,7 @@ class _Call(NamedTuple):
     steps: int
     ends: Array | None
     carry_form: Structure
+    input_form: Structure
     forms: list[Structure]  # of what the step returned, once it was called
 
 
@@ -69,7 +70,7 @@ def _checked(
             _check_rows(ys, len(ends))
         return new, ys
 
-    return _Call(flat_step, states, inputs, count, ends, carry_form, forms)
+    return _Call(flat_step, states, inputs, count, ends, carry_form, input_form, forms)
 
 
 def explain(
@@ -93,7 +94,10 @@ def explain(
     check_backend(backend, False)
     call = _checked(step, carry, xs, steps, lengths)
     whole, series = in_order(call.step, call.inputs, call.steps, call.ends, reverse)
-    return explained(whole, call.states, series, call.steps, backend)
+    names = [k and (k if "_" in k else f"{k}_{{t-1}}") for k in call.carry_form.keys_of_leaves()]
+    names += [k and (k if "_" in k else f"{k}_t") for k in call.input_form.keys_of_leaves()]
+    names += [] if call.ends is None else ["running_t"]
+    return explained(whole, call.states, series, call.steps, backend, names)
 
 
 class _Explained(Protocol[P, R_co, Q, E_co]):
@@ -146,7 +150,7 @@ def scan(
     """
     check_backend(backend, unroll)
     call = _checked(step, carry, xs, steps, lengths)
-    flat_step, states, inputs, count, ends, carry_form, forms = call
+    flat_step, states, inputs, count, ends, carry_form, _, forms = call
     inside = CONTEXT.get().tracer is not None  # a step being compiled: it takes the ops as they are
     if inside and record is not None:
         raise GraphError("record: this scan is inside a step that is compiled; unroll that one")
@@ -256,8 +260,9 @@ def _count(inputs: Sequence[Tensor], steps: int | None) -> int:
     if not sizes:
         raise ShapeError("scan: without xs, steps must say how many steps to take")
     if len(sizes) > 1:
-        shapes = ", ".join(str(x.shape) for x in inputs)
-        raise ShapeError(f"scan: xs and steps disagree on the number of steps: {shapes}, {steps=}")
+        shapes = [f"{x.name} {x.shape}" if x.name else str(x.shape) for x in inputs]
+        shapes += [] if steps is None else [f"steps={steps}"]
+        raise ShapeError(f"scan: xs disagree on the number of steps: {', '.join(shapes)}")
     (count,) = sizes
     if count is None or count < 1:
         raise ShapeError(f"scan: needs at least one time step, got {count}")
@@ -268,7 +273,10 @@ def check_lengths(
     lengths: Sequence[int] | Array | Tensor, count: int, states: Iterable[Tensor] = ()
 ) -> Array:
     """`lengths` as an integer array (B,), checked against T and the batch of the states."""
-    ends = np.asarray(lengths)
+    try:
+        ends = np.asarray(lengths)
+    except ValueError:  # not all are numbers, or all lists
+        raise DTypeError(f"lengths: expected one integer per sequence, got {lengths!r}") from None
     if ends.ndim != 1 or (ends.size and ends.dtype.kind not in "iu"):
         raise DTypeError(
             f"lengths: expected one integer per sequence, got {ends.dtype} of shape {ends.shape}"

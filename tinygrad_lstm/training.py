@@ -222,7 +222,8 @@ def _finished(history: History, epochs: int, patience: int | None, target: float
         waited = history.epochs - 1 - history.best_epoch
         if waited >= patience:
             return f"no better validation for {waited} epochs"
-    return f"{history.epochs} epochs done" if history.epochs >= epochs else ""
+    plural = "" if history.epochs == 1 else "s"
+    return f"{history.epochs} epoch{plural} done" if history.epochs >= epochs else ""
 
 
 def _check_settings(

@@ -10,6 +10,7 @@ import user_cells
 from both_ways import leaves_of
 
 import tinygrad_lstm as tg
+from tinygrad_lstm import Tensor
 from tinygrad_lstm.compiler.backends import BACKENDS
 
 T, B, I, H = 6, 5, 3, 4  # noqa: E741 - sizes by their textbook letters
@@ -219,3 +220,34 @@ def test_explain_refuses_what_scan_refuses():
         tg.scan.explain(lambda h, x: (h, h), tg.tensor(0.0), np.zeros(3), backend="cuda")
     with pytest.raises(tg.ShapeError, match="without xs"):
         tg.scan.explain(lambda h, x: (h, h), tg.tensor(0.0))
+
+
+def test_leaves_of_dicts_are_called_by_their_keys():
+    def step(state: dict[str, Any], given: dict[str, Tensor]) -> Any:
+        level = tg.tanh(state["level"] + given["price"] * given["volume"]).named("level_t")
+        return {"level": level, "pair": state["pair"][::-1]}, level
+
+    zeros = np.zeros((2, 3))
+    state = {"level": zeros, "pair": (zeros, zeros)}
+    told = tg.scan.explain(
+        step, state, {"price": np.ones((5, 2, 3)), "volume": np.ones((5, 2, 3))}, lengths=[5, 3]
+    )
+    names = [(one.name, one.role) for one in told.inputs]
+    assert names == [
+        ("level_{t-1}", "carried"),
+        ("pair_{t-1}", "carried"),
+        ("pair_{t-1}#2", "carried"),
+        ("price_t", "per step"),
+        ("volume_t", "per step"),
+        ("running_t", "per step"),
+    ]
+
+
+def test_sums_that_are_spread_again_keep_their_axes():
+    def step(h: Tensor, x: Tensor) -> Any:
+        h = h - h.sum(axis=-1).reshape(2, 1) * x
+        return h, h.sum(axis=-1)
+
+    told = str(tg.scan.explain(step, np.ones((2, 3)), np.ones((5, 2, 3)), backend="numpy"))
+    assert "sum(carry1, axis=1, keepdims=True)" in told
+    assert told.count("keepdims") == 1

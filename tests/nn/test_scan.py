@@ -289,7 +289,7 @@ def test_lengths_that_do_not_fit_are_refused(scan):
     def run(lengths: Any, carry: Any = None) -> None:
         scan(running_sum, zeros(B) if carry is None else carry, zeros(T, B), lengths=lengths)
 
-    for wrong in ([1.0, 2.0, 3.0], [[1, 2, 3]], 3, [True, False, True]):
+    for wrong in ([1.0, 2.0, 3.0], [[1, 2, 3]], 3, [True, False, True], [1, [2], 3]):
         with pytest.raises(DTypeError, match="lengths: expected one integer per sequence"):
             run(wrong)
     for wrong in ([0, 1, 5], [-1, 1, 1]):
@@ -315,9 +315,9 @@ def test_the_carry_must_keep_its_form(scan):
             (zeros(B), zeros(B)),
             zeros(T, B),
         )
-    with pytest.raises(ShapeError, match=r"the carry was \(\*, \*\) and became \*"):
+    with pytest.raises(ShapeError, match=r"was \(tensor, tensor\) and became tensor"):
         scan(lambda c, x: (c[0], None), (zeros(B), zeros(B)), zeros(T, B))
-    with pytest.raises(ShapeError, match=r"the carry was \{a: \*\} and became \{b: \*\}"):
+    with pytest.raises(ShapeError, match=r"was \{a: tensor\} and became \{b: tensor\}"):
         scan(lambda c, x: ({"b": c["a"]}, None), {"a": zeros(B)}, zeros(T, B))
 
 
@@ -329,9 +329,9 @@ class _Pair(NamedTuple):
 @pytest.mark.parametrize(
     ("one", "other", "told"),
     [
-        ((1.0, 2.0), [1.0, 2.0], r"\(\*, \*\) and became \[\*, \*\]"),
-        ((1.0, 2.0), _Pair(1.0, 2.0), r"\(\*, \*\) and became _Pair\(\*, \*\)"),
-        ((1.0,), 1.0, r"\(\*,\) and became \*"),
+        ((1.0, 2.0), [1.0, 2.0], r"\(tensor, tensor\) and became \[tensor, tensor\]"),
+        ((1.0, 2.0), _Pair(1.0, 2.0), r"\(tensor, tensor\) and became _Pair\(tensor, tensor\)"),
+        ((1.0,), 1.0, r"\(tensor,\) and became tensor"),
         ((), None, r"\(\) and became None"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_character_model_learns_a_text_that_repeats():
     )
     guessing = math.log(len(model.vocabulary))
     assert history.validation[-1] < 0.75 * guessing
-    assert set(chars.write(model, "the ", 40)) <= set(TEXT)
+    assert set(chars.Writer(model).write("the ", 40)) <= set(TEXT)
     assert speed > 0
 
 
@@ -144,7 +144,7 @@ def test_a_low_temperature_writes_the_likeliest_characters():
             best = int(scores.numpy()[-1, 0].argmax())
             likeliest += model.vocabulary.characters[best]
             scores, state = model(np.array([[best]]), state)
-    assert chars.write(model, "t", 6, temperature=1e-6) == likeliest
+    assert chars.Writer(model).write("t", 6, temperature=1e-6) == likeliest
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_low_temperature_writes_the_likeliest_characters():
 def test_writing_refuses_what_makes_no_sense(start: str, temperature: float, message: str):
     model = chars.CharModel(CharVocabulary(TEXT), 4, rng=0)
     with pytest.raises(ValueError, match=message):
-        chars.write(model, start, 3, temperature=temperature)
+        chars.Writer(model).write(start, 3, temperature=temperature)
 
 
 def test_a_recorded_step_gets_the_gradient_of_the_whole_forecast():

@@ -78,6 +78,7 @@ class Formulas:
         self._taken = set(taken)
         self._numbers = 0
         self._made = graph.producers()
+        self._spread = _spread(graph, self._made)
         self._texts: dict[int, Text] = {}
         for v, name in known.items():
             self._texts[v] = name if isinstance(name, Text) else atom(name)
@@ -202,7 +203,22 @@ class Formulas:
         if name == "concatenate":
             return atom(f"[{' | '.join(t.string for t in texts)}]")
         options = [f"{key}={_value(value)}" for key, value in attrs.items() if value is not False]
+        if name == "sum" and not attrs["keepdims"] and i.out in self._spread:
+            options.append("keepdims=True")
         return atom(f"{name}({', '.join([*(t.string for t in texts), *options])})")
+
+
+def _spread(graph: Graph, made: Mapping[int, Instruction]) -> set[int]:
+    """Sums that are reshaped as keepdims would have them, which a formula does not show."""
+    found: set[int] = set()
+    for i in graph.instructions:
+        summed = made.get(i.inputs[0]) if i.op.name == "reshape" else None
+        if summed is not None and summed.op.name == "sum":
+            whole = graph.spec(summed.inputs[0]).shape
+            axes = {axis % len(whole) for axis in summed.attrs["axis"]}
+            if graph.spec(i.out).shape == tuple(1 if k in axes else n for k, n in enumerate(whole)):
+                found.add(summed.out)
+    return found
 
 
 def source_of(value: int, made: Mapping[int, Instruction]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,9 +113,11 @@ def explained(
     inputs: Sequence[Tensor],
     count: int,
     backend: str | None,
+    names: Sequence[str | None],
 ) -> Explanation:
     """What `run_compiled` would do, and its backward pass for all that requires a gradient.
 
+    names: of the states and the inputs, where they are known by others than their own.
     The plan is made anew: a kept one may be of a step that calls the same values otherwise.
     """
     from .describe import described
@@ -127,7 +130,9 @@ def explained(
         empty(traced.leftovers)
     carried = [t.requires_grad for t in states]
     series = [*(t.requires_grad for t in inputs), *(False for _ in traced.draws)]
-    graph, alone = traced.graph, list[bool]()
+    known = {v: name for v, name in zip(traced.graph.inputs, names, strict=False) if name}
+    graph = replace(traced.graph, names={**traced.graph.names, **known})
+    alone: list[bool] = []
     divided = _divided(graph, len(carried), len(series), backend)
     if divided is not None:
         graph, (alone, carried) = divided.rest, divided.chosen(carried)

@@ -171,8 +171,8 @@ def _compare(once: Traced, before: Sequence[Array], again: Traced) -> None:
 
 
 _WHY_REPEATABLE = (
-    "A compiled step is recorded once and stands for all: give random numbers as xs, use dropout, "
-    "or pass unroll=True"
+    "A compiled step is recorded once and stands for all: give random numbers as inputs, or, in "
+    "scan, use dropout or pass unroll=True"
 )
 
 

@@ -44,8 +44,9 @@ class Streaming:
     def __init__(self, layer: Recurrent, batch: int | None, backend: str | None) -> None:
         if layer.bidirectional:
             raise ValueError(
-                f"streaming: {layer} is bidirectional, and its reverse direction starts at the end "
-                "of a sequence, which a stream has not seen yet; only one direction can be streamed"
+                f"streaming: the {type(layer).__name__} is bidirectional, and its reverse "
+                "direction starts at the end of a sequence, which a stream has not seen yet; only "
+                "one direction can be streamed"
             )
         self._given = layer, batch, backend
         from threading import Lock  # loaded when it is used, as the compiler is

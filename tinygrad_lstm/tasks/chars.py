@@ -23,10 +23,10 @@ from ..training import History, fit
 __all__ = [
     "CharModel",
     "CharTraining",
+    "Writer",
     "bits_per_character",
     "start_codes",
     "train_characters",
-    "write",
 ]
 
 State = tuple[Tensor, Tensor]
@@ -152,30 +152,35 @@ def start_codes(start: str, vocabulary: CharVocabulary) -> Array:
     return vocabulary.encode(start)
 
 
-def write(
-    model: CharModel, start: str, length: int, *, temperature: float = 0.5, seed: int = 0
-) -> str:
-    """`start`, continued by `length` characters drawn from softmax(scores / temperature).
+class Writer:
+    """Continues texts as a model has learnt to; its step is compiled once, for all of them."""
 
-    temperature: towards 0 always the likeliest character, 1 as the model believes, above 1 bolder.
-    Raises ValueError for an empty start, a character the model does not know, or a temperature
-    that is not positive.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    codes = start_codes(start, model.vocabulary)
-    rng = np.random.default_rng(seed)
-    written: list[int] = []
-    nothing = np.zeros((1, 1, model.lstm.hidden_size), np.float32)
-    state = nothing, nothing
-    go_on = compiled_step(model.step, state, codes[:1])
-    for code in codes[:-1]:
-        state, _ = go_on(state, code[np.newaxis])
-    now = codes[-1:]
-    for _ in range(length):
-        state, scores = go_on(state, now)
-        logits = scores[0].astype(np.float64) / temperature
-        below = np.exp(logits - logits.max()).cumsum()
-        written.append(int(below.searchsorted(rng.random() * below[-1], side="right")))
-        now = np.array(written[-1:])
-    return start + model.vocabulary.decode(written)
+    def __init__(self, model: CharModel) -> None:
+        self._vocabulary = model.vocabulary
+        nothing = np.zeros((1, 1, model.lstm.hidden_size), np.float32)
+        self._nothing = nothing, nothing
+        self._go_on = compiled_step(model.step, self._nothing, np.zeros(1, np.int64))
+
+    def write(self, start: str, length: int, *, temperature: float = 0.5, seed: int = 0) -> str:
+        """`start`, continued by `length` characters drawn from softmax(scores / temperature).
+
+        temperature: towards 0 always the likeliest character, 1 as the model believes, above 1
+        bolder. Raises ValueError for an empty start, a character the model does not know, or a
+        temperature that is not positive.
+        """
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        codes = start_codes(start, self._vocabulary)
+        rng = np.random.default_rng(seed)
+        written: list[int] = []
+        state = self._nothing
+        for code in codes[:-1]:
+            state, _ = self._go_on(state, code[np.newaxis])
+        now = codes[-1:]
+        for _ in range(length):
+            state, scores = self._go_on(state, now)
+            logits = scores[0].astype(np.float64) / temperature
+            below = np.exp(logits - logits.max()).cumsum()
+            written.append(int(below.searchsorted(rng.random() * below[-1], side="right")))
+            now = np.array(written[-1:])
+        return start + self._vocabulary.decode(written)

@@ -61,7 +61,7 @@ def forecast_table(scores: Sequence[Forecast], years: Array) -> None:
 
 def adding_result(error: float, history: History) -> None:
     """Print the error on new sequences beside that of always answering the mean."""
-    table = _table(f"Adding problem after {history.epochs} epochs ({history.stopped})")
+    table = _table(f"Adding problem after {_epochs(history)} ({history.stopped})")
     table.add_column("answer")
     table.add_column("mean squared error", justify="right")
     table.add_row("always 1, the mean", f"{adding.MEAN_ERROR:.4f}")
@@ -69,10 +69,14 @@ def adding_result(error: float, history: History) -> None:
     _print(table)
 
 
+def _epochs(history: History) -> str:
+    return f"{history.epochs} epoch{'' if history.epochs == 1 else 's'}"
+
+
 def character_result(history: History, model: CharModel) -> None:
     """Print the loss per character, in nats and bits, beside that of guessing."""
     count = len(model.vocabulary)
-    table = _table(f"Characters held out, after {history.epochs} epochs")
+    table = _table(f"Characters held out, after {_epochs(history)}")
     table.add_column("model")
     table.add_column("loss", justify="right")
     table.add_column("bits per character", justify="right")
@@ -94,8 +98,9 @@ def character_sample(
     training_speed: float,
 ) -> None:
     """Print what the model writes, and how many characters a second it learnt from and wrote."""
+    writer = chars.Writer(model)
     began = perf_counter()
-    written = chars.write(model, start, length, temperature=temperature, seed=seed)
+    written = writer.write(start, length, temperature=temperature, seed=seed)
     speeds = {"training": training_speed, "writing": length / (perf_counter() - began)}
     print(written)  # as it is: rich would read `:x:` as a picture
     told = (f"{speed:,.0f} in {what}" for what, speed in speeds.items() if speed)
