@@ -104,7 +104,6 @@ class Run:
         self.gradients: dict[str, Array] | None = None
         self._chosen: tuple[str, ...] = ()
         self._sources: dict[int, tuple[str, Where]] = {}
-        self._taps: list[Tensor] = []
 
     def why_no_gradients(self) -> str:
         """What to tell somebody who asks for them in vain."""

@@ -58,16 +58,16 @@ class CompiledStep:
             return new, ys
 
         self._compiled = lambda: SingleStep(flat_step, states, inputs, backend)
-        self._step = self._compiled()
-        self._output_forms = forms  # the last one
+        self._forms = forms  # of what step returned the last time
+        self._now = self._compiled(), forms[0]
         self._lock = Lock()
 
     def __call__(self, carry: Any, x_t: Any = None) -> tuple[Any, Any]:
         """The carry after x_t, and y_t."""
-        step = self._step
         given = _leaves(self._carry_form, carry, "carry")
         inputs = _leaves(self._input_form, x_t, "x_t")
         with self._lock:
+            step, form = self._now
             for buffer, a in zip(step.before, given, strict=True):
                 buffer[...] = _fitting("carry", a, buffer)
             for buffer, a in zip(step.inputs, inputs, strict=True):
@@ -75,13 +75,15 @@ class CompiledStep:
             step.run()
             after = [a.copy() for a in step.after]
             outputs = [a.copy() for a in step.outputs]
-        return unflatten(self._carry_form, after), unflatten(self._output_forms[0], outputs)
+        return unflatten(self._carry_form, after), unflatten(form, outputs)
 
     def refresh(self) -> None:
         """Read what step closes over again, as it is now."""
         with self._lock:
-            if not self._step.refresh():
-                self._step = self._compiled()
+            step, _ = self._now
+            if not step.refresh():
+                step = self._compiled()
+            self._now = step, self._forms[0]
 
 
 def _leaves(form: Structure, nest: Any, argument: str) -> list[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from both_ways import assert_same
 from user_cells import CELLS, I, case, tensors
 
 import tinygrad_lstm as tg
-from tinygrad_lstm.compiler import plans
+from tinygrad_lstm.compiler import memory, plans
 
 pytest.importorskip("llvmlite")
 
@@ -270,3 +272,60 @@ def test_products_that_are_equal_cancel() -> None:
 
     _, (root, difference) = tg.scan(step, a, tg.tensor(a.data[None]), backend="numba")
     assert not root.data.any() and not difference.data.any()
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+def test_columns_that_are_padding_warn_of_nothing(no_plans, monkeypatch):
+    """Their memory is used again, and whatever stood in it is added up, and cut off."""
+    monkeypatch.setattr(loop, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(loop, "allowed_threads", lambda: 2)
+    array = memory.array
+
+    def dirty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        made = array(shape, dtype)
+        made.view(np.uint8).fill(0x7F)
+        return made
+
+    monkeypatch.setattr(memory, "array", dirty)
+    lstm = tg.nn.LSTM(5, 7, rng=0)
+    with np.errstate(all="raise"):
+        y, _ = lstm(np.ones((6, 8, 5), np.float32), backend="numba")
+        y.sum().backward()
+    assert all(p.grad is not None and np.isfinite(p.grad.numpy()).all() for p in lstm.parameters())
+
+
+def test_large_arrays_of_the_users_are_let_go(no_plans):
+    def run(count: int) -> weakref.ref[np.ndarray]:
+        w = tg.tensor(np.ones(count), name="w")
+
+        def step(h: tg.Tensor, x: tg.Tensor) -> Any:
+            h = h * w + x
+            return h, h
+
+        tg.scan(step, np.zeros((1, count)), np.ones((2, 1, count)), backend="numba")
+        return weakref.ref(w.data)
+
+    assert run(100_000)() is None
+
+
+@pytest.mark.parametrize("given", [None, "~/kernels"])
+def test_without_a_home_nothing_is_kept_on_disk(given, monkeypatch):
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("TINYGRAD_LSTM_CACHE", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TINYGRAD_LSTM_CACHE", given)
+    monkeypatch.setattr(target, "_loaded", {})
+    assert target.cache_folder() is None
+    text = f'define void @entry(ptr %args) #0 {{ ret void }}\n{machine().attributes}\n'
+    assert target.load(text, ("entry",))
+
+
+def test_the_cache_may_be_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_LSTM_CACHE", "~/kernels")
+    assert target.cache_folder() == Path.home() / "kernels"

@@ -333,3 +333,20 @@ def test_what_comes_out_is_not_touched():
     h, y = tg.scan(step, ZERO, X)
     assert np.isfinite(h.numpy()).all() and np.isfinite(y.numpy()).all()
     assert X.shape == (T, B, H) and not ZERO.any()
+
+
+def test_steps_that_take_turns_are_not_called_twice_for_ever():
+    calls: list[int] = []
+
+    def run(steps: int) -> None:
+        def step(h: Tensor, x: Tensor) -> Any:
+            calls.append(0)
+            h = tg.tanh(h @ W + x)
+            return h, h
+
+        tg.scan(step, ZERO, X[:steps])
+
+    for _ in range(32):
+        run(T)
+        run(T - 1)
+    assert len(calls) == 64 + 2 + 7 + 2  # when new, then at changes 2 to 8, 16 and 32

@@ -344,3 +344,70 @@ def test_a_step_without_a_native_form_runs_with_numpy_and_says_so() -> None:
     assert [w.filename for w in caught] == [__file__] * 2
     for found in (run, quiet):
         np.testing.assert_array_equal(found(x, x)[1], 2.0 * x[order])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupted_refresh_leaves_the_step_as_it_was(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = tg.nn.LSTM(3, 4, rng=0)
+    step, x = layer.streaming(2, backend=backend), np.ones((2, 3), np.float32)
+    before, _ = step(x)
+    for p in layer.parameters():
+        p.data *= 2.0
+
+    def interrupted(bound: Any) -> Any:
+        def bind(*given: Any, **options: Any) -> Any:
+            bound(*given, **options)
+            raise KeyboardInterrupt
+
+        return bind
+
+    if backend == "numba":
+        from tinygrad_lstm.compiler.native.single import NativeStep
+
+        monkeypatch.setattr(NativeStep, "bind", interrupted(NativeStep.bind))
+    else:
+        monkeypatch.setattr(np, "array", interrupted(np.array))
+    with pytest.raises(KeyboardInterrupt):
+        step.refresh()
+    monkeypatch.undo()
+    np.testing.assert_array_equal(step(x)[0], before)
+    step.refresh()
+    assert not np.array_equal(step(x)[0], before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_that_a_step_closes_over_is_of_one_moment(backend: str) -> None:
+    table = tg.Parameter(np.ones((9, 4), np.float32), name="table")
+    w = tg.Parameter(np.eye(4, dtype=np.float32), name="w")
+
+    def step(h: Any, index: Any) -> Any:
+        h = h @ w + tg.embedding(index, table)
+        return h, h
+
+    h, index = np.ones((1, 4), np.float32), np.array([0])
+    run = tg.compiled_step(step, h, index, backend=backend)
+    w.data *= 10.0
+    table.data *= 100.0
+    assert run(h, index)[1][0, 0] == 2.0
+    run.refresh()
+    assert run(h, index)[1][0, 0] == 110.0
+
+
+def test_a_refresh_that_is_refused_changes_nothing() -> None:
+    number, is_random = 0.0, False
+
+    def step(h: Any, x: Any) -> Any:
+        nonlocal number
+        number += 1.0
+        return (h + x * number, {"h": h}) if is_random else (h + x, (h, x))
+
+    h = np.ones((2, 3))
+    run = tg.compiled_step(step, h, h)
+    is_random = True
+    with pytest.raises(tg.GraphError, match="records other ops or numbers"):
+        run.refresh()
+    _, (first, second) = run(h, 2.0 * h)
+    np.testing.assert_array_equal(first, h)
+    np.testing.assert_array_equal(second, 2.0 * h)

@@ -24,7 +24,9 @@ import pytest
 
 import tinygrad_lstm as tg
 from tinygrad_lstm.compiler import memory, overlap, plans, runner
+from tinygrad_lstm.compiler.patience import told_if_slow
 from tinygrad_lstm.compiler.recent import Recent
+from tinygrad_lstm.context import CONTEXT
 from tinygrad_lstm.parallel import beside, blas, pool, sharing
 from tinygrad_lstm.parallel.beside import Beside
 from tinygrad_lstm.parallel.pool import run_all
@@ -34,6 +36,7 @@ INTERRUPTIBLE = [*(str(p) for p in (PACKAGE / "parallel").glob("*.py")), __file_
 INTERRUPTIBLE += [
     str(PACKAGE / "compiler" / p) for p in ("native/loop.py", "overlap.py", "memory.py")
 ]
+INTERRUPTIBLE += [str(PACKAGE / "nn" / "module.py")]
 
 Operation = Callable[[], object]
 
@@ -354,6 +357,37 @@ def test_blas_has_its_threads_again(monkeypatch):
     np.testing.assert_allclose(found, a @ a, rtol=1e-12)
 
 
+def test_threads_that_somebody_sets_meanwhile_stay(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(blas, "_library", lambda: library)
+    library.threads = 1  # somebody's limit, for a while
+    blas.one_blas_thread(library.set_num_threads, 4)  # which is over
+    assert library.threads == 4
+
+
+# -- without threads ------------------------------------------------------------------------------
+
+
+def test_where_no_thread_can_be_had_the_caller_does_it_all(monkeypatch):
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(pool, "STARTED", [])
+    done: list[int] = []
+    run_all(done.append, range(3))
+    assert sorted(done) == [0, 1, 2]
+
+    def own(work: Beside) -> None:
+        for k in (3, 4):
+            work.add(k)
+
+    Beside(done.append, 1).run(own)
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    with told_if_slow("nobody tells"):
+        pass
+
+
 # -- layers ---------------------------------------------------------------------------------------
 
 
@@ -369,7 +403,7 @@ def test_a_layer_gives_the_same_numbers_afterwards(backend, monkeypatch):
     monkeypatch.setattr(plans, "_plans", Recent())
     lstm = tg.nn.LSTM(3, 4, rng=0)
     x = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
-    threads = blas.blas_threads_now()
+    threads, context = blas.blas_threads_now(), CONTEXT.get()
 
     def results() -> list[np.ndarray]:
         lstm.zero_grad()
@@ -383,6 +417,7 @@ def test_a_layer_gives_the_same_numbers_afterwards(backend, monkeypatch):
         place = 0
         while Interrupts(place := place + 1).at_checks(results):
             assert blas.blas_threads_now() == threads
+            assert CONTEXT.get() is context
             for one, other in zip(results(), expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
         assert place > 20

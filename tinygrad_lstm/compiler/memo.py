@@ -58,9 +58,6 @@ class Memo:
         self._known: dict[Any, Call] = {}
         self._repeats: dict[Any, _Repeat] = {}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Memo:
-        return Memo()
-
     def __reduce__(self) -> tuple[type[Memo], tuple[()]]:
         return Memo, ()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..parallel.forks import after_fork
 from ..tensor import Array
 
 __all__ = ["array", "is_small", "maker", "release", "zeros"]
@@ -81,6 +82,12 @@ def release() -> None:
     with _lock:
         _free.clear()
         _kept = 0
+
+
+@after_fork
+def _renew() -> None:
+    global _lock
+    _lock = Lock()
 
 
 def _block(size: int) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Timer
 
 __all__ = ["compiling", "told_if_slow"]
@@ -26,7 +26,8 @@ def told_if_slow(what: str) -> Iterator[None]:
     """Say on standard error what is going on, if it is not done soon."""
     timer = Timer(_PATIENCE, _tell, [what])
     timer.daemon = True
-    timer.start()
+    with suppress(RuntimeError):  # no thread to be had, as when the interpreter ends
+        timer.start()
     try:
         yield
     finally:

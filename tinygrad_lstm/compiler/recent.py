@@ -7,9 +7,12 @@ from collections.abc import Hashable
 from threading import Lock
 from typing import TypeVar
 
+from ..parallel.forks import after_fork
+
 __all__ = ["Recent"]
 
 _MOST = 128
+_lock = Lock()  # of all: whoever has it does little
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -18,13 +21,9 @@ V = TypeVar("V")
 class Recent(OrderedDict[K, V]):
     """Values by key; when there are many, the one that was asked for longest ago goes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = Lock()
-
     def find(self, key: K) -> V | None:
         """The value kept for the key."""
-        with self._lock:
+        with _lock:
             value = self.get(key)
             if value is not None:
                 self.move_to_end(key)
@@ -32,8 +31,19 @@ class Recent(OrderedDict[K, V]):
 
     def keep(self, key: K, value: V) -> V:
         """Keep the value, and give it back."""
-        with self._lock:
+        with _lock:
             self[key] = value
             while len(self) > _MOST:
                 self.popitem(last=False)
         return value
+
+    def drop(self, key: K) -> None:
+        """Let go of what is kept for the key, if anything is."""
+        with _lock:
+            self.pop(key, None)
+
+
+@after_fork
+def _renew() -> None:
+    global _lock
+    _lock = Lock()

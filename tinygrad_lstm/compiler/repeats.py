@@ -22,25 +22,40 @@ if TYPE_CHECKING:
 __all__ = ["forget", "is_due"]
 
 
-class _Use:
-    """How the steps of some code were run last, how often so, and on which arrays."""
+_ALWAYS = 8  # changes after which the step is looked at; from then on now and then
 
-    __slots__ = ("_arrays", "_plan", "_times")
+
+class _Use:
+    """How the steps of some code were run last, on which arrays, and how often that changed."""
+
+    __slots__ = ("_arrays", "_changes", "_plan", "_times")
 
     def __init__(self, plan: Plan, arrays: Sequence[Array]) -> None:
+        self._changes = 0
+        self._begin(plan, arrays)
+
+    def _begin(self, plan: Plan, arrays: Sequence[Array]) -> None:
         self._plan: Callable[[], Any] = ref(plan)
         self._arrays = [ref(a) for a in arrays]
         self._times = 1
 
-    def is_like(self, plan: Plan, arrays: Sequence[Array]) -> bool:
+    def _is_like(self, plan: Plan, arrays: Sequence[Array]) -> bool:
         if self._plan() is not plan or len(arrays) != len(self._arrays):
             return False
         return all(known() is a for known, a in zip(self._arrays, arrays, strict=True))
 
-    def is_due(self) -> bool:
-        """Once more: at the second time, the fourth, the eighth ..."""
-        self._times += 1
-        return self._times & (self._times - 1) == 0
+    def is_due(self, plan: Plan, arrays: Sequence[Array]) -> bool:
+        """At a change, and once more: at the second time, the fourth, the eighth ..."""
+        if self._is_like(plan, arrays):
+            self._times += 1
+            return _is_power_of_2(self._times)
+        self._changes += 1
+        self._begin(plan, arrays)
+        return self._changes <= _ALWAYS or _is_power_of_2(self._changes)
+
+
+def _is_power_of_2(n: int) -> bool:
+    return n & (n - 1) == 0
 
 
 _uses: Recent[CodeType, _Use] = Recent()
@@ -60,13 +75,13 @@ def is_due(origin: CodeType | None, plan: Plan, captured: Sequence[Tensor], know
         if t.node is None and t._name is None and not t._requires_grad and t._data.ndim
     ]
     use = _uses.find(origin)
-    if use is not None and use.is_like(plan, arrays):
-        return use.is_due()
-    _uses.keep(origin, _Use(plan, arrays))
-    return known
+    if use is None:
+        _uses.keep(origin, _Use(plan, arrays))
+        return known
+    return use.is_due(plan, arrays) and known
 
 
 def forget(origin: CodeType | None) -> None:
     """Steps of this code have not done the same: they are looked at the next time, too."""
     if origin is not None:
-        _uses.pop(origin, None)
+        _uses.drop(origin)

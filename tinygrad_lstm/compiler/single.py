@@ -87,9 +87,9 @@ class SingleStep:
             self.inputs = exchanged(self.inputs, columns.inputs[carries : carries + len(series)])
             self.outputs = exchanged(self.outputs, columns.outputs[carries:])
         self._native = None
+        self._call: Callable[[], None]
         if backend == "numba" and all(math.prod(spec.shape) for spec in graph.specs):
             self._build_native()
-        self._call: Callable[[], None] = self._call_numpy
 
     def _make_buffers(self, series: Sequence[Tensor], histories: Sequence[Array] | None) -> None:
         program, before = self._plan.forward, self._plan.parts.before
@@ -139,18 +139,22 @@ class SingleStep:
 
     def _read(self) -> None:
         before = self._plan.parts.before
-        values = self._values
+        values = dict(self._values)
         captured = before.inputs[len(self.inputs) :]
         values.update((v, t._data) for v, t in zip(captured, self._captured, strict=True))
         each_time = {i.out for i in self._ahead}
         for i in before.instructions:
             if i.out not in each_time:
                 values[i.out] = np.asarray(i.op.forward(*[values[v] for v in i.inputs], **i.attrs))
-        # copies: what is packed and what is not must be of the same moment
-        values.update((v, np.array(values[v], order="C")) for v in self._plan.parts.invariants)
-        self._invariants = [values[v] for v in self._plan.parts.invariants]
+        # copies: all that is read must be of the same moment
+        parts, given = self._plan.parts, before.inputs[: len(self.inputs)]
+        read = {v for i in self._ahead for v in i.inputs}.difference(each_time, given)
+        values.update((v, np.array(values[v], order="C")) for v in (*parts.invariants, *read))
+        invariants = [values[v] for v in parts.invariants]
+        call = self._call_numpy
         if self._native is not None:
-            self._call = self._native.bind(self._stacks, self._timed, self._invariants)
+            call = self._native.bind(self._stacks, self._timed, invariants)
+        self._values, self._invariants, self._call = values, invariants, call
 
     def run(self) -> None:
         """From `before` and `inputs` to `after` and `outputs`."""

@@ -21,11 +21,11 @@ def recorded_in(name: str) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor
         def entered(*args: P.args, **kwargs: P.kwargs) -> Tensor:
             now = CONTEXT.get()
             site = calling_line() if now.site is None else now.site
-            token = CONTEXT.set(now.inside(name, site))
-            try:
+            try:  # around the change too: Ctrl-C may come right after it
+                CONTEXT.set(now.inside(name, site))
                 return function(*args, **kwargs)
             finally:
-                CONTEXT.reset(token)
+                CONTEXT.set(now)
 
         return entered
 

@@ -238,7 +238,9 @@ class Recurrent(Module):
             carry, names = self._carry(initial, 0, x), self._result_names
             y, states = self._compiled("l0", carry, x, ends, False, backend, names)
             if given is None and batched and not self.batch_first and ends is None:
-                self._memos["l0", True].remember(self._parameters, carry, x, backend)
+                memo = self._memos.get(("l0", True))
+                if memo is not None:  # else something of the layer was changed meanwhile
+                    memo.remember(self._parameters, carry, x, backend)
             x = y
         else:
             x, states = self._layers(x, initial, ends, unroll, backend)

@@ -67,11 +67,11 @@ class Module:
             site = calling_line() if inside else (frame.f_code, frame.f_lasti)
         elif not name:
             return self.forward(*args, **kwargs)
-        token = CONTEXT.set(now.inside(name, site))
-        try:
+        try:  # around the change too: Ctrl-C may come right after it
+            CONTEXT.set(now.inside(name, site))
             return self.forward(*args, **kwargs)
         finally:
-            CONTEXT.reset(token)
+            CONTEXT.set(now)
 
     # -- registration -------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from . import LIMITED
+from .forks import after_fork
 
 __all__ = ["blas_threads", "blas_threads_now", "one_blas_thread", "small_product"]
 
@@ -103,8 +104,15 @@ class _OneThread:
         with self._lock:
             LIMITED.discard(call)
             if self._is_limited and not LIMITED:
-                library.set_num_threads(self._before)
+                if library.get_num_threads() == 1:  # else somebody has set it since
+                    library.set_num_threads(self._before)
                 self._is_limited = False
+
+    def renew(self) -> None:
+        """For a forked process: calls of other threads do not go on. The next call sets threads."""
+        self._lock = Lock()
+        LIMITED.clear()
 
 
 one_blas_thread = _OneThread()
+after_fork(one_blas_thread.renew)

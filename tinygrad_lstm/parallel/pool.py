@@ -17,6 +17,7 @@ from typing import Any
 
 from . import STARTED
 from .blas import blas_threads_now
+from .forks import after_fork
 
 __all__ = ["Task", "allowed_threads", "begin", "helping_threads", "run_all", "stop"]
 
@@ -108,8 +109,17 @@ def run_all(function: Callable[[Any], None], arguments: Sequence[Any], kept: obj
 
 
 def begin(tasks: Sequence[Task], threads: int) -> None:
-    """Let other threads run the tasks as soon as they are free; there are so many at least."""
-    _start(threads)
+    """Let other threads run the tasks as soon as they are free; there are so many at least.
+
+    Where no thread can be had, as when the interpreter ends, the tasks are run here.
+    """
+    try:
+        _start(threads)
+    except RuntimeError:
+        if not STARTED:
+            for task in tasks:
+                task.run()
+            return
     for task in tasks:
         _tasks.put(task)
 
@@ -148,11 +158,8 @@ def _work() -> None:
         del task  # nothing is kept while waiting
 
 
-def _after_fork() -> None:
-    global _tasks
-    _tasks = SimpleQueue()
+@after_fork
+def _renew() -> None:
+    global _tasks, _lock
+    _tasks, _lock = SimpleQueue(), Lock()
     STARTED.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -90,24 +90,27 @@ class CallWriter:
         self.tell("timed", k, name)
 
     def read_invariant(self, k: int, name: str) -> None:
-        """A matrix as it lies, or a vector; one that was there at the last call is known."""
+        """A matrix as it lies, or a vector; a small one of the last call is known."""
         place = self.place("invariants", k, "array")
         if place is None:
             return
         v = self.loop.program.invariants[k]
-        held = f"held[{self.held}]"
-        self.held += 1
+        shape, dtype = self.loop.layout.graph.spec(v)
         how = "side_by_side" if v in self.loop.layout.views else "in_items"
         array = f"{name} if {name}.flags.c_contiguous else {how}({name})"
-        self.add(
-            f"if {name} is not {held}:",
-            f"    {held} = a = {array}",
-            f"    n[{place}] = id(a)",
-        )
+        if memory.is_small(math.prod(shape) * dtype.itemsize):
+            held = f"held[{self.held}]"
+            self.held += 1
+            self.add(f"if {name} is not {held}:")
+            indent = "    "
+        else:  # a workspace must not keep it from being let go
+            held, indent = f"a{k}", ""
+        lines = [f"{held} = a = {array}", f"n[{place}] = id(a)"]
         first, second = (self.place("invariants", k, axis) for axis in "01")
         if first is not None:  # read as a matrix, which may lie in any way
-            size = self.loop.dtype.itemsize
-            self.add(f"    n[{first}], n[{second}] = (s // {size} for s in a.strides)")
+            size = dtype.itemsize
+            lines.append(f"n[{first}], n[{second}] = (s // {size} for s in a.strides)")
+        self.add(*(indent + line for line in lines))
 
     def begin(self) -> None:
         """A workspace that is nobody else's, until it is given back."""

@@ -33,7 +33,7 @@ class NativeStep:
         self._rows = rows = 1 if layout.batch is None else layout.batch
         size = layout.dtype.itemsize
         self._scratch = _Aligned(kernel.scratch.size(rows, 0) * size)
-        self._packed = _Aligned(kernel.scratch.packed * size)
+        self._packed_size = kernel.scratch.packed * size
 
     def bind(
         self, stacks: Sequence[Array], timed: Sequence[Array], invariants: Sequence[Array]
@@ -41,7 +41,8 @@ class NativeStep:
         """The step on these arrays, for all calls to come; packs the matrices of the invariants.
 
         stacks (1, ...) are written, those with a history (2, ...) from row 0 to row 1; timed
-        (1, ...) are read. All but the first axis of each lie side by side.
+        (1, ...) are read. All but the first axis of each lie side by side. What was bound before
+        stays as it is.
         """
         histories = [s for s in stacks if len(s) == 2]  # the carries are there already
         carries = {
@@ -50,7 +51,8 @@ class NativeStep:
         }
         arrays = {"stacks": stacks, "timed": timed, "invariants": invariants, **carries}
         told = tuple(arrays[group][k] for group, k in self._kernel.arguments.arrays)
-        memories = self._scratch.address, self._rows, self._packed.address
+        packed = _Aligned(self._packed_size)
+        memories = self._scratch.address, self._rows, packed.address
         given = numbers("q", (1, 0, self._rows, *memories, id(told)))
         for group, k, what in self._kernel.arguments.numbers:
             a = arrays[group][k]
@@ -58,10 +60,11 @@ class NativeStep:
                 given.append(id(a))
             else:
                 given.append(a.strides[what == "1"] // a.itemsize)
-        self._kept = given, arrays, told
         address = given.buffer_info()[0]
         self._prepare(address)
-        return partial(self._run, address)
+        bound = partial(self._run, address)
+        vars(bound)["reads"] = given, arrays, told, packed  # it knows but an address
+        return bound
 
 
 class _Aligned:

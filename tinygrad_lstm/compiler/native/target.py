@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import llvmlite
 import llvmlite.binding as llvm
 
+from ...parallel.forks import after_fork
 from .text import Scalar
 
 __all__ = ["Machine", "load", "machine"]
@@ -73,13 +74,23 @@ def machine() -> Machine:
     return Machine(cpu, flags, 16, 6, 2)
 
 
-def cache_folder() -> Path:
-    """Where compiled code is kept: TINYGRAD_LSTM_CACHE, or the user's cache folder."""
+@after_fork
+def _renew() -> None:
+    global _lock
+    _lock = Lock()
+
+
+def cache_folder() -> Path | None:
+    """Where compiled code is kept: TINYGRAD_LSTM_CACHE, or the user's cache folder.
+
+    None where the user has no home: code that others may have put there must not be run.
+    """
     given = os.environ.get("TINYGRAD_LSTM_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tinygrad_lstm"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(given).expanduser() if given else Path(base).expanduser() / "tinygrad_lstm"
+    except RuntimeError:
+        return None
 
 
 def load(text: str, names: Sequence[str]) -> tuple[Call, ...]:
@@ -104,8 +115,9 @@ def _engine(text: str, key: str) -> Any:
     target = llvm.Target.from_default_triple().create_target_machine(
         cpu=host.cpu, features=host.features, opt=3, jit=True
     )
-    path = cache_folder() / f"{key}.o"
-    known = _read(path)
+    folder = cache_folder()
+    path = None if folder is None else folder / f"{key}.o"
+    known = None if path is None else _read(path)
     if known is not None:
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
         engine.add_object_file(llvm.ObjectFileRef.from_data(known))
@@ -119,7 +131,8 @@ def _engine(text: str, key: str) -> Any:
         getattr(passes, f"add_{name}_pass")()
     passes.run(module, builder)
     compiled = target.emit_object(module)
-    _write(path, compiled)
+    if path is not None:
+        _write(path, compiled)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
     engine.add_object_file(llvm.ObjectFileRef.from_data(compiled))
     engine.finalize_object()
