@@ -134,7 +134,8 @@ def scan(
     """Run `step(carry, x_t) -> (carry, y_t)` for every t; return the last carry and all y_t.
 
     Compiled by default: the step is recorded once, on stand-ins for the carry and x_t, so it must
-    do the same whenever it is called; in the graph the whole run is one op.
+    do the same whenever it is called; in the graph the whole run is one op, and the last carry and
+    the y_t are its results side by side: a gradient with respect to one knows nothing of the other.
     carry, xs, y_t: tensors, or nested tuples, lists and dicts of them; leaves of xs are (T, ...),
     of the result (T, ...) too. What step closes over is found by itself. steps: T, where there are
     no xs. lengths: (B,) integers in [0, T]: a sequence's carry stops at its end and its y beyond
