@@ -63,10 +63,13 @@ class Tracer(Protocol):
     def drawn(self, draw: Callable[[], Any], like: Any, rng: Any, /) -> Any:
         """What `draw` gives, shaped as `like`: called anew for each step. rng: what draws."""
 
-    def check_whole(self, leaves: Any, wanted: Any, /) -> None:
-        """Raise GraphError if steps before would have a share in a gradient.
+    def born(self, leaf: Any, /) -> None:
+        """Take note of a leaf that requires a gradient."""
 
-        leaves: what it comes back to. wanted: the tensors and nodes whose gradient it is.
+    def note_gradient(self, leaves: Any, wanted: Any, /) -> None:
+        """Take note of a gradient.
+
+        leaves: what it comes back to. wanted: the tensors and nodes it is with respect to.
         """
 
 

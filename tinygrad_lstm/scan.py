@@ -94,8 +94,8 @@ def explain(
     check_backend(backend, False)
     call = _checked(step, carry, xs, steps, lengths)
     whole, series = in_order(call.step, call.inputs, call.steps, call.ends, reverse)
-    names = [k and (k if "_" in k else f"{k}_{{t-1}}") for k in call.carry_form.keys_of_leaves()]
-    names += [k and (k if "_" in k else f"{k}_t") for k in call.input_form.keys_of_leaves()]
+    names = [k and f"{k}_{{t-1}}" for k in call.carry_form.keys_of_leaves()]
+    names += [k and f"{k}_t" for k in call.input_form.keys_of_leaves()]
     names += [] if call.ends is None else ["running_t"]
     return explained(whole, call.states, series, call.steps, backend, names)
 

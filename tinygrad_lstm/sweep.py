@@ -94,7 +94,7 @@ def sweep(
     order, leaves = _reach(outputs, True)
     keep: set[Key] = set() if wanted is None else set(wanted)
     if context.tracer is not None:
-        context.tracer.check_whole(leaves, keep)
+        context.tracer.note_gradient(leaves, keep)
     asked = keep
     watched = [node for node in order if node.seq in WATCHERS] if WATCHERS else None
     if watched:

@@ -27,6 +27,7 @@ Attrs = Mapping[str, Any]
 
 NO_ATTRS: dict[str, Any] = {}
 DEFAULT_DTYPE = np.dtype(np.float32)
+_DEEPEST = 64  # lists in lists that NumPy makes arrays of
 
 _sequence = itertools.count(1).__next__
 _new = object.__new__
@@ -183,13 +184,27 @@ class Node:
         """The array it produced. Raises GraphError where that stands for those of every step."""
         return self.output().data
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its value."""
+        return self._value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of its value."""
+        return self._value.dtype
+
     def output(self) -> Tensor:
         """A tensor for this node's value, connected to the graph."""
-        return _wrap(self._value, self, any(t._requires_grad for t in self.inputs))
+        made = _wrap(self._value, self, any(t._requires_grad for t in self.inputs))
+        if (tracer := CONTEXT.get().tracer) is not None:
+            tracer.made(made)
+        return made
 
     def __repr__(self) -> str:
         label = f" {self.name}" if self.name else ""
-        return f"Node({self.op.name}{label} {self._value.shape} in {'/'.join(self.scope) or '-'})"
+        shape = f" {self.shape}" if isinstance(self._value, ndarray) else ""
+        return f"Node({self.op.name}{label}{shape} in {'/'.join(self.scope) or '-'})"
 
 
 class Tensor:
@@ -219,6 +234,7 @@ class Tensor:
         requires_grad: bool = False,
         name: str | None = None,
     ) -> None:
+        _check_history(data)
         self._data = as_array(data, dtype)
         self._grad = None
         self.node = None
@@ -272,6 +288,8 @@ class Tensor:
                 f"{describe(self)} is {self._data.dtype}"
             )
         self._requires_grad = bool(value)
+        if value and (tracer := CONTEXT.get().tracer) is not None:
+            tracer.born(self)
 
     @property
     def grad(self) -> Tensor | None:
@@ -566,6 +584,7 @@ def tensor(
     Lists and numbers become float32 unless `dtype` says otherwise; arrays keep their dtype.
     Raises DTypeError for complex, object and text data, or an integer tensor with requires_grad.
     """
+    _check_history(data)
     array = as_array(data, dtype)
     return Tensor(np.array(array), requires_grad=requires_grad, name=name)
 
@@ -699,6 +718,7 @@ def constant(value: object, like: Tensor) -> Tensor:
     """A leaf for a plain number or array; numbers take the dtype of `like` (they are weak)."""
     if isinstance(value, Tensor):
         return value
+    _check_history(value)
     dtype = None
     if isinstance(value, bool | int | float):
         dtype = like._data.dtype
@@ -717,8 +737,6 @@ def as_array(data: object, dtype: object = None) -> Array:
         return data
     if isinstance(data, Tensor):
         data = data.numpy()
-    elif isinstance(data, list | tuple):
-        _check_no_history(data)
     try:
         wanted: Any = None if dtype is None else np.dtype(dtype)  # pyright: ignore
     except TypeError:
@@ -739,11 +757,18 @@ def as_array(data: object, dtype: object = None) -> Array:
     return array
 
 
-def _check_no_history(data: Sequence[Any]) -> None:
+def _check_history(data: object, depth: int = 0) -> None:
+    """Raise TypeError for a list of tensors of which, recorded, only the numbers would be left."""
+    if not isinstance(data, list | tuple) or not CONTEXT.get().recording:
+        return
+    kinds = set(map(type, data))
+    if depth < _DEEPEST and any(issubclass(kind, list | tuple) for kind in kinds):
+        for part in data:
+            _check_history(part, depth + 1)
+    if not any(issubclass(kind, Tensor) for kind in kinds):
+        return
     for t in data:
-        if isinstance(t, list | tuple):
-            _check_no_history(t)
-        elif isinstance(t, Tensor) and t._requires_grad:
+        if isinstance(t, Tensor) and t._requires_grad:
             raise TypeError(
                 f"data: expected a tensor, an array or numbers, got a {type(data).__name__} of "
                 f"{len(data)} with a tensor in it, {describe(t)}, whose history would be lost: "

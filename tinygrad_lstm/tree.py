@@ -35,7 +35,6 @@ class Structure(NamedTuple):
             return f"{self.kind.__name__}({inside})"
         return f"({inside},)" if len(self.parts) == 1 else f"({inside})"
 
-
     def keys_of_leaves(self) -> list[str | None]:
         """Of each leaf the last key of a dict on the way to it, if it is a string."""
         if self.kind is None:
@@ -43,7 +42,7 @@ class Structure(NamedTuple):
         keys = self.keys if self.kind is dict else (None,) * len(self.parts)
         found: list[str | None] = []
         for key, part in zip(keys, self.parts, strict=True):
-            own = key if isinstance(key, str) else None
+            own = " ".join(key.split()) if isinstance(key, str) else None
             found += [inner or own for inner in part.keys_of_leaves()]
         return found
 

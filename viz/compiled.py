@@ -88,7 +88,8 @@ def result_name(node: Node) -> str | None:
     inside = names[position]
     if node.name or inside not in states:
         return node.name or inside
-    return "y" if sum(name in states for name in ys) == 1 else f"y[{position - carries}]"
+    is_alone = sum(name in states for name in ys) == 1 and "y" not in ys
+    return "y" if is_alone else f"y[{position - carries}]"
 
 
 def told(scan: Node) -> str:

@@ -85,7 +85,7 @@ class Parts:
         name = node.name or origin
         drawn = Node(ident, "input", "", name, cluster=cluster, caption=caption(name))
         drawn.origin = origin if origin != name else None
-        drawn.dtype = str(node.value.dtype)
+        drawn.dtype = str(node.dtype)
         return self.describe(node, drawn)
 
     def _scan(self, node: Op, ident: str, cluster: str | None) -> Node:
@@ -134,4 +134,4 @@ class Parts:
 
 def shape_of(key: Key) -> tuple[int, ...]:
     """The shape of a value."""
-    return key.value.shape if isinstance(key, Op) else key.shape
+    return key.shape

@@ -133,7 +133,9 @@ def _stack_behind(t: Tensor) -> Node | None:
 def _is_reversal(node: Node) -> bool:
     """Whether a getitem reverses the first axis."""
     index: object = node.attrs.get("index") if node.op.name == "getitem" else None
-    return (index[0] if isinstance(index, tuple) and index else index) == slice(None, None, -1)
+    if isinstance(index, tuple) and index and _all_else(index[1:]):
+        index = index[0]
+    return isinstance(index, slice) and index == slice(None, None, -1)
 
 
 def _taken(node: Node) -> int | None:

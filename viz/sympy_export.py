@@ -99,7 +99,7 @@ class _Exporter:
         except RecursionError:
             self._evaluate = False  # what follows is deeper still
             result = self._unevaluated(node)
-        self._known[node] = _objects(result, node.value.shape)
+        self._known[node] = _objects(result, node.shape)
 
     def _unevaluated(self, node: Node) -> Any:
         try:
@@ -115,9 +115,9 @@ class _Exporter:
         name, attrs = node.op.name, node.attrs
         inputs = [self.of(t) for t in node.inputs]
         flags = [t.dtype.kind == "b" for t in node.inputs]
-        if all(flags) and name in self._of_flags and node.value.dtype.kind == "b":
+        if all(flags) and name in self._of_flags and node.dtype.kind == "b":
             return self._of_flags[name](*inputs, **attrs)
-        if any(flags) and (node.value.dtype.kind != "b" or not all(flags)):
+        if any(flags) and (node.dtype.kind != "b" or not all(flags)):
             numbers = range(1 if name == "where" else 0, len(inputs))
             for k in numbers:
                 inputs[k] = _each(self._as_number, [inputs[k]])

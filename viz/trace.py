@@ -139,7 +139,7 @@ class Trace:
         asked_for = {t.node for t in self.outputs}
         for node in self.nodes:
             arranges = node.op.name in MOVES or node.op.name in _JOINS or node.name is not None
-            if not arranges or not node.value.ndim or node in asked_for:
+            if not arranges or not node.shape or node in asked_for:
                 continue
             if all(t.node in found or isinstance(t, Parameter) for t in node.inputs):
                 found.add(node)

@@ -270,4 +270,4 @@ def _role_of_result(label: str) -> str:
     match = re.match(r"([ch])_n\b", label)
     if match:
         return STATES[f"{match[1]}_t"]
-    return "" if label.startswith("carry") else OUTPUT
+    return "" if re.fullmatch(r"carry(\[\d+\])?", label) else OUTPUT

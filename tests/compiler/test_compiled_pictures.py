@@ -108,6 +108,26 @@ def test_what_a_layer_reads_backwards_is_told():
     assert ("x", "input feature") in inputs and ("x[::-1]", "input feature") in inputs
 
 
+@pytest.mark.parametrize("index", [np.array([2, 1, 0]), [1, 0], slice(1, 3), (slice(None), 0)])
+def test_what_takes_a_part_of_an_input_is_drawn(index: Any):
+    x = tg.tensor(np.ones((5, 2, 3), np.float32), name="x")
+    for view in VIEWS:
+        names = [n.name for n in viz.draw(nn.RNN(3, 4, rng=0)(x[index])[0], view=view).model.nodes]
+        assert "x" in names and "x[::-1]" not in names
+
+
+def test_a_step_may_be_drawn_while_it_is_compiled():
+    seen: list[str] = []
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        h = tg.tanh(h * 2.0 + x)
+        seen.append(viz.draw(h).svg)
+        return h, h
+
+    tg.scan(step, np.ones(3), np.ones((4, 3)))
+    assert all("tanh" in svg for svg in seen) and len(seen) == 2
+
+
 def test_layers_and_directions_are_boxes_of_their_own():
     for options, titles in (
         ({"num_layers": 2}, ["layer 0, 5 steps", "layer 1, 5 steps"]),

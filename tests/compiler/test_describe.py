@@ -251,3 +251,22 @@ def test_sums_that_are_spread_again_keep_their_axes():
     told = str(tg.scan.explain(step, np.ones((2, 3)), np.ones((5, 2, 3)), backend="numpy"))
     assert "sum(carry1, axis=1, keepdims=True)" in told
     assert told.count("keepdims") == 1
+
+
+def test_names_that_the_step_gives_stay():
+    def step(state: dict[str, Tensor], given: dict[str, Tensor]) -> Any:
+        h = tg.tanh(state["h"] + given["h"]).named("h_t")
+        return {"h": h}, h
+
+    told = tg.scan.explain(step, {"h": np.ones((2, 3))}, {"h": np.ones((5, 2, 3))})
+    assert [one.name for one in told.inputs] == ["h_{t-1}", "x_t"]
+    assert "h_t = tanh(h_{t-1} + x_t)" in str(told)
+
+
+def test_a_sum_that_is_read_without_its_axis_is_told_so():
+    def step(h: Tensor, x: Tensor) -> Any:
+        total = h.sum(axis=0)
+        return h - total.reshape(1, 3) * x, total
+
+    told = str(tg.scan.explain(step, np.ones((2, 3)), np.ones((5, 2, 3)), backend="numpy"))
+    assert "keepdims" not in told.split("kept for")[0]

@@ -349,4 +349,4 @@ def test_steps_that_take_turns_are_not_called_twice_for_ever():
     for _ in range(32):
         run(T)
         run(T - 1)
-    assert len(calls) == 64 + 2 + 7 + 2  # when new, then at changes 2 to 8, 16 and 32
+    assert len(calls) == 64 + 2 + 8 + 2  # when new, then at changes 1 to 8, 16 and 32

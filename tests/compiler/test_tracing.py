@@ -367,48 +367,133 @@ def test_after_an_error_nothing_is_left_behind():
 # -- gradients inside a step --------------------------------------------------------------------
 
 
-def grads_of(
-    pick: Callable[[Tensor, Tensor], list[Tensor]], see: Callable[[Tensor], Tensor] = tg.tanh
+State = tuple[Tensor, Tensor]
+
+
+def asking(
+    wanted: Callable[[State, Tensor], list[Tensor]],
+    of: Callable[[State, Tensor], Tensor] = lambda s, x: tg.tanh(s[0] @ W + x),
+    new: Callable[[State, Tensor], Tensor | State] = lambda s, x: tg.tanh(s[1] @ W + x),
 ) -> Any:
-    def step(h: Tensor, x: Tensor) -> Any:
-        loss = (see(h) @ W * tg.exp(x)).sum()
-        found = tg.grad(loss, pick(h, x), create_graph=True, allow_unused=True)
-        return tg.tanh(h + sum(g.sum() for g in found if g is not None)), h
+    """A step (h, c) -> (h, c) that moves c by gradients of `of`, and makes both of it by `new`."""
+
+    def step(state: State, x: Tensor) -> Any:
+        found = tg.grad(of(state, x).sum(), wanted(state, x), create_graph=True)
+        made = new(state, x)
+        h, c = made if isinstance(made, tuple) else (tg.tanh(made) * 0.5, made)
+        return (h, c + sum(g.sum() for g in found) * 0.1), tuple(found)
 
     return step
 
 
-WHOLE = {
-    "the carry": (grads_of(lambda h, x: [h]), False),
-    "the carry and x_t": (grads_of(lambda h, x: [h, x]), True),
-    "weights": (grads_of(lambda h, x: [W], lambda h: tg.tanh(h.detach())), False),
+def both(s: State, x: Tensor) -> Tensor:
+    return s[0] * s[1]
+
+
+def leaf(s: State, x: Tensor) -> list[Tensor]:
+    return [tg.tensor(np.zeros((B, H)), requires_grad=True)]
+
+
+def from_leaf() -> Any:
+    """A leaf that the step makes, as for a product with a Jacobian."""
+
+    def step(state: State, x: Tensor) -> Any:
+        h, c = state
+        eps = tg.tensor(np.zeros((B, H)), requires_grad=True)
+        (g,) = tg.grad(tg.tanh((h + eps) @ W).sum(), [eps], create_graph=True)
+        return (tg.tanh(h + g), c), g
+
+    return step
+
+
+def apart(s: State, x: Tensor) -> State:
+    return tg.sin(s[0] + x), tg.sin(s[1] * 0.5)
+
+
+SAME = {
+    "the carry": asking(lambda s, x: [s[0]]),
+    "x_t": asking(lambda s, x: [x]),
+    "the carry and x_t": asking(lambda s, x: [s[0], x]),
+    "weights, of a detached carry": asking(
+        lambda s, x: [W], lambda s, x: tg.tanh(s[0].detach() @ W + x.detach())
+    ),
+    "weights that no step uses": asking(
+        lambda s, x: [B_VECTOR], lambda s, x: s[0] * B_VECTOR, apart
+    ),
+    "weights, of x_t": asking(lambda s, x: [W], lambda s, x: tg.tanh(x @ W)),
+    "a leaf of the carry, of both that are apart": asking(lambda s, x: [s[0]], both, apart),
+    "a leaf of its own": from_leaf(),
+    "both, each of the other": lambda s, x: of_both(s, x, [0, 1], lambda h, c: (tg.sin(c), h)),
+}
+OTHER = {
+    "weights, of the carry": asking(lambda s, x: [W]),
+    "weights, of the carry and x_t": asking(lambda s, x: [W, x]),
+    "c, of both, h made of c": lambda s, x: of_both(s, x, [1], lambda h, c: (tg.tanh(c) * 0.5, c)),
+    "both, h made of c": lambda s, x: of_both(s, x, [0, 1], lambda h, c: (tg.tanh(c) * 0.5, c)),
+    "both, which are one": lambda s, x: of_both(s, x, [0, 1], lambda h, c: (c, c)),
+    "both, one stays": lambda s, x: of_both(s, x, [1], lambda h, c: (tg.tanh(s[1] * x), s[1])),
+    "both, the old one goes on": lambda s, x: of_both(s, x, [1], lambda h, c: (tg.sin(h), s[0])),
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+def of_both(s: State, x: Tensor, wanted: list[int], new: Callable[[Tensor, Tensor], State]) -> Any:
+    """Gradients of a product of both parts of the carry, and what `new` makes of them."""
+    found = tg.grad((s[0] * s[1]).sum(), [s[k] for k in wanted], create_graph=True)
+    return new(s[0] * 1.1, tg.tanh(s[1] @ W + x)), tuple(found)
+
+
+def asked(step: Any, unroll: bool, x: Tensor, same: bool = False) -> list[np.ndarray]:
+    h, c = (tg.tensor(np.full((B, H), v), requires_grad=True) for v in (0.3, 0.5))
+    last, ys = tg.scan(step, (h, h if same else c), x, unroll=unroll)
+    return [t.numpy() for t in (*last, *(ys if isinstance(ys, tuple) else (ys,)))]
+
+
+def numbers(of: Tensor | None = None) -> Tensor:
+    x = tg.tensor(np.linspace(0.0, 0.2, T * B * H).reshape(T, B, H), requires_grad=True)
+    return x if of is None else x @ of
+
+
+@pytest.mark.parametrize("name", SAME)
 def test_gradients_inside_a_step_are_those_of_the_unrolled(name):
-    step, needing = WHOLE[name]
-    h = tg.tensor(np.full((B, H), 0.3), requires_grad=True)
-    x = tg.tensor(np.linspace(0.0, 0.2, T * B * H).reshape(T, B, H), requires_grad=needing)
-    wanted = tg.scan(step, h, x, unroll=True)[1].numpy()
-    np.testing.assert_allclose(tg.scan(step, h, x)[1].numpy(), wanted, rtol=1e-12)
+    wanted = asked(SAME[name], True, numbers())
+    for one, other in zip(asked(SAME[name], False, numbers()), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11)
 
 
-def test_a_gradient_that_earlier_steps_have_a_share_in_is_an_error():
-    told = r"scan: a gradient with respect to W \(2, 2\), by way of {}.*detach"
-    with pytest.raises(GraphError, match=told.format(r"leaf 0 of the carry \(3, 2\)")):
-        scan(grads_of(lambda h, x: [W]))
-    x = tg.tensor(np.ones((T, B, H)), requires_grad=True)
-    with pytest.raises(GraphError, match=told.format(r"x_t \(3, 2\)")):
-        scan(grads_of(lambda h, x: [W], lambda h: h.detach()), xs=x)
-    early = tg.exp(W)
+@pytest.mark.parametrize("name", OTHER)
+def test_gradients_that_earlier_steps_have_a_share_in_are_an_error(name):
+    told = r"scan: a gradient with respect to .* \(.*test_tracing.py:\d+\) comes back to .*detach"
+    with pytest.raises(GraphError, match=told):
+        asked(OTHER[name], False, numbers())
+    asked(OTHER[name], True, numbers())
+
+
+def test_gradients_by_way_of_inputs_and_of_first_states():
+    of_x = SAME["weights, of x_t"]
+    with pytest.raises(GraphError, match=r"with respect to W .* comes back to x_t"):
+        asked(of_x, False, numbers(W))
+    other = tg.Parameter(np.eye(H))
+    wanted = asked(of_x, True, numbers(other))
+    for one, expected in zip(asked(of_x, False, numbers(other)), wanted, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-11)
+    alike = SAME["a leaf of the carry, of both that are apart"]
+    with pytest.raises(GraphError, match="comes back to"):
+        asked(alike, False, numbers(), same=True)
+
+
+def test_a_result_taken_from_a_node_of_the_step_is_nobodys():
+    kept: list[Tensor] = []
 
     def step(h: Tensor, x: Tensor) -> Any:
-        (g,) = tg.grad((h @ early).sum(), [early], create_graph=True)
-        return h + g.sum(), x
+        new = tg.tanh(h @ W + x)
+        assert new.node is not None and new.node.shape == (B, H) and new.node.dtype == h.dtype
+        kept.append(new.node.output())
+        return new, x
 
-    with pytest.raises(GraphError, match="with respect to a result of exp"):
-        scan(step)
+    scan(step)
+    with pytest.raises(GraphError, match="made inside step"):
+        kept[0].numpy()
+    assert repr(kept[0].node).startswith("Node(tanh")
 
 
 # -- generators and lists -----------------------------------------------------------------------

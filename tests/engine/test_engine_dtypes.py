@@ -102,6 +102,23 @@ def test_lists_of_tensors_with_a_history_are_refused(nest):
     assert tg.tensor(nest(a.detach())).size == np.size(nest(1.0))
 
 
+def test_lists_of_tensors_are_taken_where_no_history_is_kept():
+    a = tg.tensor(1.0, requires_grad=True)
+    with tg.no_grad():
+        assert tg.tensor([a, a]).shape == (2,)
+    p = tg.Parameter(np.zeros(2, np.float32))
+    p.data = [a, 2.0]
+    assert p.numpy().tolist() == [1.0, 2.0]
+
+
+def test_lists_that_are_too_deep_are_refused():
+    deep: list[object] = [1.0]
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(DTypeError, match="data"):
+        tg.tensor(deep)
+
+
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(DTypeError, match="dtype: expected a NumPy dtype, got 'float31'"):
         tg.tensor([1], dtype="float31")

@@ -209,8 +209,11 @@ class Formulas:
 
 
 def _spread(graph: Graph, made: Mapping[int, Instruction]) -> set[int]:
-    """Sums that are reshaped as keepdims would have them, which a formula does not show."""
+    """Sums of which all readers are reshapes to what keepdims gives, which formulas do not show."""
     found: set[int] = set()
+    others = set(graph.outputs)
+    for i in graph.instructions:
+        others.update(v for v in i.inputs if i.op.name != "reshape")
     for i in graph.instructions:
         summed = made.get(i.inputs[0]) if i.op.name == "reshape" else None
         if summed is not None and summed.op.name == "sum":
@@ -218,7 +221,9 @@ def _spread(graph: Graph, made: Mapping[int, Instruction]) -> set[int]:
             axes = {axis % len(whole) for axis in summed.attrs["axis"]}
             if graph.spec(i.out).shape == tuple(1 if k in axes else n for k, n in enumerate(whole)):
                 found.add(summed.out)
-    return found
+            else:
+                others.add(summed.out)
+    return found - others
 
 
 def source_of(value: int, made: Mapping[int, Instruction]) -> int:

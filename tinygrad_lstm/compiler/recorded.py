@@ -130,8 +130,11 @@ def explained(
         empty(traced.leftovers)
     carried = [t.requires_grad for t in states]
     series = [*(t.requires_grad for t in inputs), *(False for _ in traced.draws)]
-    known = {v: name for v, name in zip(traced.graph.inputs, names, strict=False) if name}
-    graph = replace(traced.graph, names={**traced.graph.names, **known})
+    graph, own = traced.graph, {*traced.graph.names.values()}
+    known = {
+        v: name for v, name in zip(graph.inputs, names, strict=False) if name and name not in own
+    }
+    graph = replace(graph, names={**graph.names, **known})
     alone: list[bool] = []
     divided = _divided(graph, len(carried), len(series), backend)
     if divided is not None:

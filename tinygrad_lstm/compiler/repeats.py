@@ -44,12 +44,12 @@ class _Use:
             return False
         return all(known() is a for known, a in zip(self._arrays, arrays, strict=True))
 
-    def is_due(self, plan: Plan, arrays: Sequence[Array]) -> bool:
+    def is_due(self, plan: Plan, arrays: Sequence[Array], known: bool) -> bool:
         """At a change, and once more: at the second time, the fourth, the eighth ..."""
         if self._is_like(plan, arrays):
             self._times += 1
             return _is_power_of_2(self._times)
-        self._changes += 1
+        self._changes = self._changes + 1 if known else 0  # something new: all is open again
         self._begin(plan, arrays)
         return self._changes <= _ALWAYS or _is_power_of_2(self._changes)
 
@@ -78,7 +78,7 @@ def is_due(origin: CodeType | None, plan: Plan, captured: Sequence[Tensor], know
     if use is None:
         _uses.keep(origin, _Use(plan, arrays))
         return known
-    return use.is_due(plan, arrays) and known
+    return use.is_due(plan, arrays, known) and known
 
 
 def forget(origin: CodeType | None) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 from ..context import calling_line, fresh_context
 from ..errors import GraphError
 from ..parallel.blas import one_blas_thread
-from ..sweep import toposort
+from ..sweep import Key, toposort
 from ..tensor import Array, Node, Op, Tensor, next_number, record
 from ..wording import describe, describe_call, describe_place
 from .graph import Graph
+from .histories import Asked, Histories
 from .leftovers import empty
 from .recent import Recent
 from .trace import Outline, outline_of, recorded_since
@@ -64,10 +65,13 @@ def trace_step(
     before = [_stand_in(t._data, t.name) for t in states]
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
     since = next_number()
-    tracer = _Tracer(since, before, x_t, [t._requires_grad for t in inputs])
+    tracer = _Tracer(since, before, x_t)
     try:
         with fresh_context(tracer):
             new, ys = one_blas_thread(step, before, x_t)
+        histories = Histories(before, new, states, x_t, inputs)
+        for asked in tracer.asked:
+            histories.check(asked)
         if tracer.refused is not None:  # which the step has caught, to go on with something else
             raise GraphError(tracer.refused)
     except BaseException:
@@ -208,13 +212,12 @@ class _Tracer:
         since: int,
         before: Sequence[Tensor],
         x_t: Sequence[Tensor],
-        needing: Sequence[bool],
     ) -> None:
-        """needing: which xs require a gradient."""
         self.since = since
         self.refused: str | None = None  # and why
-        made_before = [*before, *(t for t, needs in zip(x_t, needing, strict=True) if needs)]
-        self._of_steps_before = {id(t) for t in made_before}
+        self.asked: list[Asked] = []
+        self._born: set[Tensor] = set()
+        self.born = self._born.add
         self.carry = {id(t): k for k, t in enumerate(before)}
         self.placeholders = {*self.carry, *map(id, x_t)}
         self._given = [*before, *x_t]
@@ -279,20 +282,15 @@ class _Tracer:
             )
             raise GraphError(self.refused)
 
-    def check_whole(self, leaves: Collection[Tensor], wanted: Collection[Tensor | Node]) -> None:
-        behind = next((t for t in leaves if id(t) in self._of_steps_before), None)
-        outside = next((key for key in wanted if self._is_outside(key)), None)
-        if behind is not None and outside is not None:
-            t = outside.output() if isinstance(outside, Node) else outside
-            raise GraphError(
-                f"scan: a gradient with respect to {describe(t)}, by way of {self._told(behind)}, "
-                "which steps before may have made of it: compiled, a step does not know. "
-                "Differentiate something of its .detach(), or with respect to what step is given "
-                "or makes, or pass unroll=True"
-            )
+    def note_gradient(self, leaves: Collection[Tensor], wanted: Collection[Key]) -> None:
+        behind = [t for t in leaves if id(t) in self.placeholders]
+        others = [key for key in wanted if not self._is_made(key)]
+        if behind and others:
+            self.asked.append(Asked(behind, others, calling_line()))
 
-    def _is_outside(self, key: Tensor | Node) -> bool:
-        return key.seq < self.since if isinstance(key, Node) else id(key) not in self.placeholders
+    def _is_made(self, key: Key) -> bool:
+        """Whether the step has made it."""
+        return key in self._born if isinstance(key, Tensor) else key.seq >= self.since
 
     def _told(self, t: Tensor) -> str:
         k = self.carry.get(id(t))

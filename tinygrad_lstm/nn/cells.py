@@ -209,7 +209,7 @@ class _Cell(Module):
 
     def _input(self, x: TensorLike) -> Tensor:
         kind = type(self).__name__
-        if isinstance(x, tuple):  # the state of an LSTM, in the place where scan gives it
+        if isinstance(x, tuple) and any(isinstance(part, Tensor | np.ndarray) for part in x):
             raise TypeError(
                 f"{kind}: x must be a tensor, got a tuple of {len(x)}: a cell is called as "
                 "cell(x, state), and the step of scan as step(state, x)"

@@ -104,7 +104,7 @@ class _OneThread:
         with self._lock:
             LIMITED.discard(call)
             if self._is_limited and not LIMITED:
-                if library.get_num_threads() == 1:  # else somebody has set it since
+                if library.get_num_threads() == 1:  # else somebody has set others
                     library.set_num_threads(self._before)
                 self._is_limited = False
 

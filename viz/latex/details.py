@@ -101,7 +101,7 @@ def _taken(node: Node) -> str:
 
 
 def _reshaped(node: Node) -> str:
-    return _subscripted(node.op.latex, r"{\times}".join(map(str, node.value.shape)) or "()")
+    return _subscripted(node.op.latex, r"{\times}".join(map(str, node.shape)) or "()")
 
 
 def _permuted(node: Node) -> str:

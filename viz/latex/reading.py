@@ -95,11 +95,11 @@ class Reading:
         """The same for the tensor that `node` made."""
         if node in self._asked:
             return self._asked[node]
-        return self.columns and node.value.ndim >= 2 and self._kinds[node] is Kind.ROWS
+        return self.columns and len(node.shape) >= 2 and self._kinds[node] is Kind.ROWS
 
     def ask(self, node: Node, transposed: bool) -> None:
         """Let the symbol of `node` stand for its transpose or not, whatever its kind says."""
-        self._asked[node] = transposed and node.value.ndim >= 2
+        self._asked[node] = transposed and len(node.shape) >= 2
 
     # -- kinds ----------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Reading:
         if _swaps_last_axes(node):
             return Form(((inputs[0], not transposed),), through=True)
         if node.op.latex == "{0}" or _changes_only_ones(node):
-            return self._see_through(inputs[0], node.value.shape, transposed)
+            return self._see_through(inputs[0], node.shape, transposed)
         if node.op.elementwise:
             return Form(tuple((t, transposed and t.ndim >= 2) for t in inputs))
         operands = tuple((t, self.transposed(t)) for t in inputs)
@@ -197,7 +197,7 @@ def _changes_only_ones(node: Node) -> bool:
     """Whether a reshape only adds or drops axes of size 1."""
     if node.op.name != "reshape":
         return False
-    before, after = node.inputs[0].shape, node.value.shape
+    before, after = node.inputs[0].shape, node.shape
     return [n for n in before if n != 1] == [n for n in after if n != 1]
 
 
@@ -207,5 +207,5 @@ def _column_of_vector(node: Node) -> bool:
         _changes_only_ones(node)
         and given.ndim == 1
         and given.size > 1
-        and node.value.shape == (given.size, 1)
+        and node.shape == (given.size, 1)
     )

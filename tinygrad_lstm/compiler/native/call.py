@@ -102,10 +102,11 @@ class CallWriter:
             held = f"held[{self.held}]"
             self.held += 1
             self.add(f"if {name} is not {held}:")
-            indent = "    "
-        else:  # a workspace must not keep it from being let go
-            held, indent = f"a{k}", ""
-        lines = [f"{held} = a = {array}", f"n[{place}] = id(a)"]
+            indent, keep = "    ", [f"{held} = a if a.base is None else None"]
+        else:
+            indent, keep = "", []
+        # a workspace must not keep what is large, or part of it, from being let go
+        lines = [f"a = a{k} = {array}", *keep, f"n[{place}] = id(a)"]
         first, second = (self.place("invariants", k, axis) for axis in "01")
         if first is not None:  # read as a matrix, which may lie in any way
             size = dtype.itemsize
