@@ -333,3 +333,21 @@ def test_without_a_home_nothing_is_kept_on_disk(given, monkeypatch):
 def test_the_cache_may_be_in_the_home_folder(monkeypatch):
     monkeypatch.setenv("TINYGRAD_LSTM_CACHE", "~/kernels")
     assert target.cache_folder() == Path.home() / "kernels"
+
+
+# -- sums -----------------------------------------------------------------------------------------
+
+
+def test_long_sums_are_made_of_sums_of_parts():
+    """Added up one by one these are off by 3e-5: each addition is rounded in one direction."""
+    rows = 64 * 64
+    b = tg.Parameter(np.full(5, 0.1, np.float32))
+
+    def step(h: tg.Tensor, x: tg.Tensor) -> Any:
+        return h + b * 0.1, (h * 0.0 + b).reshape(64, 64, 5).sum(axis=(0, 1))
+
+    h, x = np.zeros((rows, 5), np.float32), np.zeros((8, 1), np.float32)
+    last, y = tg.scan(step, h, x, backend="numba")
+    np.testing.assert_allclose(y.numpy(), rows * float(np.float32(0.1)), rtol=2e-6)
+    (g,) = tg.grad(last.sum(), [b])
+    np.testing.assert_allclose(g.numpy(), 8 * rows * float(np.float32(0.1)), rtol=2e-6)

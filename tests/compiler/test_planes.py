@@ -127,6 +127,31 @@ def test_a_gate_may_be_a_carry_and_an_output():
     assert not {*found.forward.graph.outputs}.intersection(found.homes)  # they outlive the run
 
 
+PARTS: dict[str, Any] = {
+    "columns": lambda gate: gate[:, 1:3],
+    "all columns": lambda gate: gate[:, 0:H],
+    "rows": lambda gate: gate[1:3],
+    "a row": lambda gate: gate[0],
+    "a column": lambda gate: gate[..., 0:1],
+    "backwards": lambda gate: gate[::-1],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_gate_with_a_bias_of_its_own_may_be_taken(name):
+    p = _Weights(np.float64, 3)
+    u, w, b = p(I, 2 * H), p(H, 2 * H), p(H)
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        z = x @ u + h @ w
+        gate = z[:, H:] + b
+        part = PARTS[name](gate)
+        new = tg.sigmoid(1.0 - z[:, :H]) * h + tg.tanh(gate) * 0.3 + tg.tanh(part).sum() * 0.1
+        return new, (new, tg.exp(part * 0.1) * part)
+
+    assert_same(step, tensors(H, B), tensors(I, T, B), p.all, backend="numpy")
+
+
 def test_slices_that_overlap_or_leave_columns_out_give_the_same():
     p = _Weights(np.float64, 5)
     u, w = p(I, 4 * H), p(H, 4 * H)

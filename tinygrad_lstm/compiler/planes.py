@@ -272,13 +272,15 @@ def _homes(program: Program, whole: int, given: int) -> dict[int, Home]:
     graph = program.observed()
     readers, made = users(graph), graph.producers()
     outside = {*program.carry_out, *program.sums, *program.graph.outputs}
-    there = {whole: (0, graph.spec(whole).shape[0])}
+    axes, there = len(graph.spec(whole).shape), {whole: (0, graph.spec(whole).shape[0])}
     free = {whole}
     for i in graph.instructions:
         at = next((v for v in i.inputs if v in there), None)
         if at is None:
             continue
-        if i.op is _GETITEM and made[at].op is not _GETITEM:
+        if i.op is _GETITEM:
+            if len(graph.spec(at).shape) < axes or made[at].op is _GETITEM:
+                continue  # what the step takes of a gate
             (index,) = i.attrs["index"]
             taken = slice(index, index + 1) if isinstance(index, int) else index
             there[i.out] = there[at][0] + taken.start, there[at][0] + taken.stop

@@ -1,4 +1,8 @@
-"""Sums, maxima and minima: over axes of a row within a step, and sums over rows and time."""
+"""Sums, maxima and minima: over axes of a row within a step, and sums over rows and time.
+
+Long sums are made of sums of parts: their error grows with the length of a part and the number of
+parts, and not with the product of the two.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from .schedule import Entry, Group, Reduction
 __all__ = ["Sums", "add_along", "reduce_rows"]
 
 _START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
+_PART = 32  # numbers of a sum that are added up one after the other
 
 
 def reduce_rows(body: Body, stage: Reduction) -> None:
@@ -65,18 +70,39 @@ def _reduce_together(
 ) -> None:
     """Reductions of `count` numbers side by side, each with others at the strides."""
     f, s = body.f, body.scalar
+    shape, strides = _in_parts(shape, strides)
     for j, width in body.pieces(count):
         vectors = Vectors(f, s, width)
-        slot = f.slot(vectors.kind)
-        f.store(vectors.kind, vectors.constant(_START[name]), slot, 64)
-        with body.each_index(shape) as index:
-            at = f.at(s.name, a, j)
-            for i, stride in zip(index, strides, strict=True):
-                at = f.at(s.name, at, f.mul(i, stride))
-            x = f.load(vectors.kind, at, s.bytes)
-            before = f.load(vectors.kind, slot, 64)
-            f.store(vectors.kind, _both(vectors, name, before, x), slot, 64)
-        f.store(vectors.kind, f.load(vectors.kind, slot, 64), f.at(s.name, c, j), s.bytes)
+        total, part = f.slot(vectors.kind), f.slot(vectors.kind)
+        f.store(vectors.kind, vectors.constant(_START[name]), total, 64)
+        with body.each_index(shape[:-1]) as outer:
+            start = f.at(s.name, a, j)
+            for i, stride in zip(outer, strides, strict=False):
+                start = f.at(s.name, start, f.mul(i, stride))
+            f.store(vectors.kind, vectors.constant(_START[name]), part, 64)
+            with body.each_index(shape[-1:]) as inner:
+                at = start
+                for i, stride in zip(inner, strides[-1:], strict=True):
+                    at = f.at(s.name, at, f.mul(i, stride))
+                x = f.load(vectors.kind, at, s.bytes)
+                before = f.load(vectors.kind, part, 64)
+                f.store(vectors.kind, _both(vectors, name, before, x), part, 64)
+            both = [f.load(vectors.kind, slot, 64) for slot in (total, part)]
+            f.store(vectors.kind, _both(vectors, name, *both), total, 64)
+        f.store(vectors.kind, f.load(vectors.kind, total, 64), f.at(s.name, c, j), s.bytes)
+
+
+def _in_parts(
+    shape: Sequence[int], strides: Sequence[int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """The same numbers, with a last axis that is no longer than a part, if it can be divided."""
+    if not shape or shape[-1] <= _PART:
+        return shape, strides
+    part = next(n for n in range(_PART, 0, -1) if shape[-1] % n == 0)
+    if part == 1:
+        return shape, strides
+    divided = (*shape[:-1], shape[-1] // part, part)
+    return divided, (*strides[:-1], strides[-1] * part, strides[-1])
 
 
 def add_along(body: Body, stage: Reduction) -> None:
@@ -214,13 +240,14 @@ class Sums:
             vectors = Vectors(f, s, width)
             slot = f.slot(vectors.kind)
             place = f.at(s.name, goal, j)
-            f.store(vectors.kind, f.load(vectors.kind, place, s.bytes), slot, 64)
+            f.store(vectors.kind, vectors.constant(0.0), slot, 64)
             start = f.at(kind, pointer, j if stride == 1 else f.mul(j, stride))
             with f.loop(body.rows) as r:
                 x = f.load(vectors.kind, f.at(kind, start, f.mul(r, row)), s.bytes)
                 total = vectors.binary("fadd", f.load(vectors.kind, slot, 64), x)
                 f.store(vectors.kind, total, slot, 64)
-            f.store(vectors.kind, f.load(vectors.kind, slot, 64), place, s.bytes)
+            share, before = f.load(vectors.kind, slot, 64), f.load(vectors.kind, place, s.bytes)
+            f.store(vectors.kind, vectors.binary("fadd", before, share), place, s.bytes)
 
     def _add_total(self, source: View, goal: str) -> None:
         """Add the sum of everything to one number."""
