@@ -45,7 +45,7 @@ class Histories:
         inputs: Sequence[Tensor],
     ) -> None:
         self._carry: dict[Key, int] = {t: k for k, t in enumerate(before)}
-        self._before, self._new, self._states = before, new, states
+        self._new, self._states = new, states
         self._inputs: dict[Key, Tensor] = dict(zip(x_t, inputs, strict=True))
 
     def check(self, asked: Asked) -> None:

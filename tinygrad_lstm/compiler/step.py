@@ -69,9 +69,10 @@ def trace_step(
     try:
         with fresh_context(tracer):
             new, ys = one_blas_thread(step, before, x_t)
-        histories = Histories(before, new, states, x_t, inputs)
-        for asked in tracer.asked:
-            histories.check(asked)
+        if tracer.asked:
+            histories = Histories(before, new, states, x_t, inputs)
+            for asked in tracer.asked:
+                histories.check(asked)
         if tracer.refused is not None:  # which the step has caught, to go on with something else
             raise GraphError(tracer.refused)
     except BaseException:

@@ -68,7 +68,7 @@ def small_product() -> int:
 class _OneThread:
     """Calls a function with BLAS on one thread: others, idle, would go on spinning after it.
 
-    Costs two microseconds. Several Python threads may make such calls at once, or one in others.
+    Costs three microseconds. Several Python threads may make such calls at once, or one in others.
     It is no `with` block, for an interrupt as that is left would keep its end from running.
     """
 
