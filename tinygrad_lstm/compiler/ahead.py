@@ -16,7 +16,7 @@ from .tidy import is_view
 
 __all__ = ["ahead_of", "block_length"]
 
-_BLOCK = 1 << 19  # bytes that a block's results take together
+_BLOCK = 1 << 20  # bytes that a block's results take together
 
 
 def ahead_of(program: Program) -> list[Instruction]:

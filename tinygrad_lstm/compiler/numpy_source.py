@@ -74,6 +74,7 @@ class _Writer:
         self.swaps: list[str] = []
         self.level: dict[int, str] = dict.fromkeys(self.graph.constants, "head")
         self.read: dict[int, None] = {}  # values that the lines of a step mention
+        self.split: dict[str, str] = {}  # what else they mention of a block: its array
         self.stack_of = {v: k for k, v in enumerate(program.stacks)}
         self.made = self.graph.producers()
         self.ahead = {i.out: i for i in ahead_of(program)}
@@ -128,6 +129,8 @@ class _Writer:
             if self.level[v] == "block":
                 array = f"w{v}[::-1]" if self.program.backwards else f"w{v}"
                 over[f"v{v}"] = array if self.graph.spec(v).shape else f"rows({array})"
+        for name, array in self.split.items():
+            over[name] = f"{array}[::-1]" if self.program.backwards else array
         if not over:
             return "for _ in range(a, b):"
         return f"for {', '.join(over)}, in zip({', '.join(over.values())}):"
@@ -310,8 +313,11 @@ class _Writer:
                 self._rest_of(i)
             else:
                 self._target(i.out)
-                self._at_step(i.inputs, i.out)
-                self.step += self._in_parts(i) or self._calls(i, self._in_step)
+                lines = self._in_parts(i)
+                if not lines:
+                    self._at_step(i.inputs, i.out)
+                    lines = self._calls(i, self._in_step)
+                self.step += lines
         for k, v in enumerate(p.sums):
             self._at_step([v])
             self.step.append(f"np.add(A{k}, v{v}, A{k})")
@@ -334,12 +340,25 @@ class _Writer:
         if rows in (0, count) or len(planes) > 1:
             return []
         self.names["matmul"] = np.matmul
-        a, b = (f"v{v}" for v in i.inputs)
-        parts = f"{count // rows}, {rows}"
-        lead = "".join(f"{n}, " for n in planes)
-        right = f"{b}[:, None]" if planes else b
-        out = f"v{i.out}.reshape({lead}{parts}, {columns})"
-        return [f"matmul({a}.reshape({parts}, {inner}), {right}, {out})"]
+        parts = count // rows, rows
+        left = self._split(i.inputs[0], (*parts, inner))
+        right = f"v{i.inputs[1]}[:, None]" if planes else f"v{i.inputs[1]}"
+        out = self._split(i.out, (*planes, *parts, columns))
+        self._at_step([i.inputs[1]])
+        return [f"matmul({left}, {right}, {out})"]
+
+    def _split(self, value: int, shape: tuple[int, ...]) -> str:
+        """The value with one axis as two: a view, made as soon as the value's memory is there."""
+        level = self.level[value]
+        if level == "step":
+            return f"v{value}.reshape({shape})"
+        number = f"{value}_{len(shape)}_{shape[-1]}"
+        if level == "head":
+            self.head.append(f"r{number} = v{value}.reshape({shape})")
+        else:
+            self.block.append(f"m{number} = w{value}.reshape(b - a, {str(shape)[1:]}")
+            self.split[f"r{number}"] = f"m{number}"
+        return f"r{number}"
 
     def _in_step(self, value: int) -> str:
         return f"v{value}"
@@ -372,10 +391,9 @@ class _Writer:
         self._target(i.out)
         if i.out in self.gathered:
             *rows, width = self.graph.spec(i.inputs[0]).shape
-            shape = (*rows, len(i.inputs), width)
-            self._at_step((), i.out)
             self.names["copyto"] = np.copyto
-            self.step.append(f"copyto(v{i.out}.reshape({shape}), q{i.out})")
+            whole = self._split(i.out, (*rows, len(i.inputs), width))
+            self.step.append(f"copyto({whole}, q{i.out})")
             return
         start = 0
         for v in i.inputs:
