@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(products, "STARTED", ["a thread"])
     monkeypatch.setattr(sharing, "helping_threads", lambda: 2)
     monkeypatch.setattr(products, "UNTHREADED", 0)
-    monkeypatch.setattr(sharing, "WORTH_SHARING", 1)
+    monkeypatch.setattr(products, "WORTH_SHARING", 1)
     monkeypatch.setattr(products, "_LONG", 0)
     yield helpers
 
@@ -121,14 +121,14 @@ def test_in_a_call_that_has_one_thread_nobody_is_asked_about_threads(three_threa
 def test_no_more_threads_than_there_is_work_for(three_threads, monkeypatch):
     a, b = _pair((9, 5), (5, 4))
     for worth, helpers in ((360, []), (180, [1]), (120, [2]), (1, [2])):
-        monkeypatch.setattr(sharing, "WORTH_SHARING", worth)
+        monkeypatch.setattr(products, "WORTH_SHARING", worth)
         products.matmul(a, b)
         assert three_threads == helpers
         three_threads.clear()
 
 
 def test_small_products_are_not_shared_out(three_threads, monkeypatch):
-    monkeypatch.setattr(sharing, "WORTH_SHARING", 1 << 20)
+    monkeypatch.setattr(products, "WORTH_SHARING", 1 << 20)
     _check(*_pair((9, 5), (5, 4)))
     assert not three_threads
     monkeypatch.setattr(products, "UNTHREADED", 1 << 18)
@@ -169,6 +169,34 @@ def test_blas_has_its_threads_again(three_threads):
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
         products.matmul(a * 1e200, b * 1e200)
     assert blas_threads_now() == before
+
+
+def test_any_thread_may_be_the_one_that_limits_blas_and_the_one_that_ends_it():
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    began, go = Event(), Event()
+    seen: list[int | None] = []
+
+    def wait() -> None:
+        began.set()
+        go.wait()
+        seen.append(blas_threads_now())
+
+    def meanwhile() -> None:
+        thread.start()
+        began.wait()
+
+    with limits(2, user_api="blas"):
+        one_blas_thread(lambda: None)  # first of all by this thread
+        thread = Thread(target=one_blas_thread, args=(wait,))
+        one_blas_thread(meanwhile)  # over before the other's is
+        go.set()
+        thread.join()
+        seen.append(blas_threads_now())
+        alone = Thread(target=one_blas_thread, args=(lambda: seen.append(blas_threads_now()),))
+        alone.start()
+        alone.join()
+        seen.append(blas_threads_now())
+    assert seen == [1, 2, 1, 2]
 
 
 def test_vectors_and_sums_over_several_operands(three_threads):

@@ -22,7 +22,7 @@ import numpy as np
 from ..parallel.beside import Beside
 from ..parallel.blas import one_blas_thread, small_product
 from ..parallel.pool import helping_threads
-from ..parallel.sharing import WORTH_SHARING
+from ..parallel.products import WORTH_SHARING
 from ..tensor import Array
 from .graph import Graph, Instruction
 from .numpy_backend import NumpyLoop

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import product
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from . import LIMITED
 from .forks import after_fork
@@ -38,15 +39,39 @@ def blas_threads(count: int | None) -> Iterator[None]:
         yield
 
 
+class _Library(NamedTuple):
+    """NumPy's BLAS library."""
+
+    get_num_threads: Callable[[], int]
+    set_num_threads: Callable[[int], object]
+    architecture: str | None
+
+
 @cache
-def _library() -> Any:
-    """NumPy's BLAS library as threadpoolctl knows it; None without either."""
+def _library() -> _Library | None:
+    """As threadpoolctl finds it; None without either."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
         return None
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    return found[0] if found else None
+    for found in ThreadpoolController().select(user_api="blas").lib_controllers:
+        get, put = found.get_num_threads, found.set_num_threads
+        if found.internal_api == "openblas" and found.threading_layer != "openmp":
+            get, put = _functions_of(found.dynlib) or (get, put)
+        return _Library(get, put, getattr(found, "architecture", None))
+    return None
+
+
+def _functions_of(library: Any) -> tuple[Callable[[], int], Callable[[int], object]] | None:
+    """OpenBLAS' own, for from 3.8 on threadpoolctl heeds one Python thread at a time only."""
+    for before, after in product(("", "scipy_"), ("", "64_", "_64")):
+        get, put = (
+            getattr(library, f"{before}openblas_{what}_num_threads{after}", None)
+            for what in ("get", "set")
+        )
+        if get is not None and put is not None:
+            return get, put
+    return None
 
 
 def blas_threads_now() -> int | None:
@@ -62,13 +87,13 @@ def small_product() -> int:
     """
     library = _library()
     known = ("SkylakeX", "Cooperlake", "SapphireRapids")
-    return 1_000_000 if getattr(library, "architecture", None) in known else 0
+    return 1_000_000 if library is not None and library.architecture in known else 0
 
 
 class _OneThread:
     """Calls a function with BLAS on one thread: others, idle, would go on spinning after it.
 
-    Costs three microseconds. Several Python threads may make such calls at once, or one in others.
+    Costs two microseconds. Several Python threads may make such calls at once, or one in others.
     It is no `with` block, for an interrupt as that is left would keep its end from running.
     """
 
@@ -91,7 +116,7 @@ class _OneThread:
             self._end(call, library)  # again: an interrupt may have come before it was done
             raise
 
-    def _begin(self, call: object, library: Any) -> None:
+    def _begin(self, call: object, library: _Library) -> None:
         with self._lock:
             LIMITED.add(call)
             if not self._is_limited:
@@ -99,7 +124,7 @@ class _OneThread:
                 self._is_limited = True  # before it is: `_end` may be next
                 library.set_num_threads(1)
 
-    def _end(self, call: object, library: Any) -> None:
+    def _end(self, call: object, library: _Library) -> None:
         """Once more is no harm."""
         with self._lock:
             LIMITED.discard(call)

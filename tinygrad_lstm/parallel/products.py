@@ -7,18 +7,18 @@ have used other threads, large products use these too, and BLAS has one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ..kernels import Array
 from . import LIMITED, STARTED
+from .blas import one_blas_thread
 
-__all__ = ["UNTHREADED", "dot", "einsum", "matmul", "matmul_into"]
+__all__ = ["UNTHREADED", "WORTH_SHARING", "dot", "einsum", "matmul", "matmul_into"]
 
 UNTHREADED = 1 << 18  # multiplications of a product that BLAS does on one thread anyway
+WORTH_SHARING = 10_000_000  # those that take long enough to wake another thread for them
 _LONG = 10_000  # numbers in vectors whose product BLAS does on several threads
 
 
@@ -26,8 +26,12 @@ def matmul(a: Array, b: Array) -> Array:
     """a @ b of at least two axes each; `dot` does two matrices with half of matmul's overhead."""
     if a.ndim > b.ndim == 2 and _is_one_matrix(a):
         return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
-    if not _is_shared(max(a.size * b.shape[-1], b.size * a.shape[-2])):
-        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
+    product = a.dot if a.ndim == b.ndim == 2 else partial(np.matmul, a)
+    count = max(a.size * b.shape[-1], b.size * a.shape[-2])
+    if not _is_shared(count):
+        return product(b)
+    if count < WORTH_SHARING:
+        return one_blas_thread(product, b)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
     _share_out(a, b, out)
@@ -47,7 +51,7 @@ def matmul_into(a: Array, b: Array, out: Array) -> None:
 def dot(a: Array, b: Array) -> float:
     """The product of two vectors."""
     if STARTED and a.size > _LONG:
-        return float(_on_one_blas_thread(a.dot, b))
+        return float(one_blas_thread(a.dot, b))
     return float(a.dot(b))
 
 
@@ -56,7 +60,7 @@ def einsum(*operands: Array, subscripts: str) -> Array:
     if len(operands) < 3:
         return np.einsum(subscripts, *operands)
     contract = partial(np.einsum, subscripts, *operands, optimize=True)
-    return _on_one_blas_thread(contract) if STARTED else contract()
+    return one_blas_thread(contract) if STARTED else contract()
 
 
 def _is_shared(multiplications: int) -> bool:
@@ -68,12 +72,6 @@ def _share_out(a: Array, b: Array, out: Array) -> None:
     from .sharing import multiply  # with all that threads need, which no import should wait for
 
     multiply(a, b, out)
-
-
-def _on_one_blas_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    from .blas import one_blas_thread
-
-    return one_blas_thread(function, *arguments)
 
 
 def _is_one_matrix(a: Array) -> bool:

@@ -8,18 +8,17 @@ from itertools import pairwise
 import numpy as np
 
 from ..kernels import Array
+from . import products
 from .beside import Beside
 from .blas import one_blas_thread
 from .pool import helping_threads
 
-__all__ = ["WORTH_SHARING", "multiply"]
-
-WORTH_SHARING = 1e7  # multiplications that take long enough to wake another thread for them
+__all__ = ["multiply"]
 
 
 def multiply(a: Array, b: Array, out: Array) -> None:
     """The product, by as many threads as pay off."""
-    most = 2 * out.size * a.shape[-1] // WORTH_SHARING
+    most = 2 * out.size * a.shape[-1] // products.WORTH_SHARING
     count = min(1 + helping_threads(), int(most))
     if count < 2:
         one_blas_thread(np.matmul, a, b, out)
