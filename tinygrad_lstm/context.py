@@ -64,7 +64,7 @@ class Tracer(Protocol):
         """What `draw` gives, shaped as `like`: called anew for each step. rng: what draws."""
 
     def born(self, leaf: Any, /) -> None:
-        """Take note of a leaf that requires a gradient."""
+        """Take note of a new leaf."""
 
     def note_gradient(self, leaves: Any, wanted: Any, /) -> None:
         """Take note of a gradient.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from .errors import DTypeError, ShapeError
+from .parallel.forks import lock_of
 from .scan import _results, check_backend
 from .tensor import Array, Tensor
 from .tree import Structure, flatten, unflatten
@@ -60,7 +60,7 @@ class CompiledStep:
         self._compiled = lambda: SingleStep(flat_step, states, inputs, backend)
         self._forms = forms  # of what step returned the last time
         self._now = self._compiled(), forms[0]
-        self._lock = Lock()
+        self._lock = lock_of(self)
 
     def __call__(self, carry: Any, x_t: Any = None) -> tuple[Any, Any]:
         """The carry after x_t, and y_t."""

@@ -242,6 +242,8 @@ class Tensor:
         self._changed = 0
         self._requires_grad = False
         self.requires_grad = requires_grad
+        if (tracer := CONTEXT.get().tracer) is not None:
+            tracer.born(self)
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -288,8 +290,6 @@ class Tensor:
                 f"{describe(self)} is {self._data.dtype}"
             )
         self._requires_grad = bool(value)
-        if value and (tracer := CONTEXT.get().tracer) is not None:
-            tracer.born(self)
 
     @property
     def grad(self) -> Tensor | None:

@@ -123,3 +123,73 @@ def test_gradients_by_way_of_inputs_and_of_first_states():
     alike = SAME["a leaf of the carry, of both that are apart"]
     with pytest.raises(GraphError, match="comes back to"):
         asked(alike, False, numbers(), same=True)
+
+
+def test_a_tensor_from_outside_is_not_the_steps_own_because_it_says_what_it_requires():
+    w = tg.tensor(np.full(H, 0.5))
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        w.requires_grad = True
+        (g,) = tg.grad((tg.tanh(h * w) * x).sum(), [w], create_graph=True)
+        return tg.tanh(h * w + g), g
+
+    h = tg.tensor(np.ones((B, H)), requires_grad=True)
+    with pytest.raises(GraphError, match=r"with respect to .* comes back to"):
+        tg.scan(step, h, numbers())
+
+
+def test_a_leaf_of_the_steps_own_may_be_told_later_that_it_requires_a_gradient():
+    def step(h: Tensor, x: Tensor) -> Any:
+        eps = tg.tensor(np.zeros((B, H)))
+        eps.requires_grad = True
+        (g,) = tg.grad((tg.tanh((h + eps) * x)).sum(), [eps], create_graph=True)
+        return tg.tanh(h + g), g
+
+    h = tg.tensor(np.ones((B, H)), requires_grad=True)
+    wanted = tg.scan(step, h, numbers(), unroll=True)[1].numpy()
+    np.testing.assert_allclose(tg.scan(step, h, numbers())[1].numpy(), wanted, rtol=1e-11)
+
+
+@pytest.mark.parametrize("by_x", [True, False])
+def test_a_leaf_of_the_carry_that_was_another_one_before(by_x):
+    a = tg.tensor(np.full((B, H), 0.3), requires_grad=True)
+    k = tg.tensor(np.full((B, H), 0.5), requires_grad=True)
+
+    def step(state: Any, x: Tensor) -> Any:
+        a, b, k = state
+        (g,) = tg.grad(((1.0 if by_x else b) * k * k * x).sum(), [k], create_graph=True)
+        return (a, b, a), g  # k is the first a from the second step on
+
+    x = numbers() + a if by_x else numbers()
+    b = tg.tensor(np.ones((B, H))) if by_x else a * 2.0
+    with pytest.raises(GraphError, match=r"with respect to .* comes back to"):
+        tg.scan(step, (a, b, k), x)
+    one = x[:1]  # which has no step before it; but x_t is made of a, and k is not a yet
+    wanted = tg.scan(step, (a, b, k), one, unroll=True)[1].numpy()
+    np.testing.assert_allclose(tg.scan(step, (a, b, k), one)[1].numpy(), wanted, rtol=1e-11)
+
+
+def test_where_leaves_change_places_only_what_they_were_made_of_counts():
+    a, b, c = (tg.tensor(np.full((B, H), v), requires_grad=True) for v in (0.3, 0.5, 0.7))
+
+    def step(state: Any, x: Tensor) -> Any:
+        a, b, c = state
+        (g,) = tg.grad((a * b * x).sum(), [b], create_graph=True)
+        return (b, c, a), g
+
+    wanted = tg.scan(step, (a, b, c), numbers(), unroll=True)[1].numpy()
+    found = tg.scan(step, (a, b, c), numbers())[1].numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-11)
+    with pytest.raises(GraphError, match="comes back to"):  # at the third step a is c, and b of it
+        tg.scan(step, (a, c * 2.0, c), numbers())
+
+
+def test_a_single_step_has_none_before_it():
+    step = asking(lambda s, x: [W])
+    h = np.full((B, H), 0.3)
+    wanted = step((tg.tensor(h, requires_grad=True), tg.tensor(h)), tg.tensor(h))[1][0]
+    found = tg.compiled_step(step, (h, h), h)((h, h), h)[1][0]
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-11)
+    x = numbers()[:1]
+    for one, other in zip(asked(step, False, x), asked(step, True, x), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11)

@@ -284,6 +284,22 @@ def test_split_products_give_the_same_numbers(begun, monkeypatch):
     assert begun == [2, 2]
 
 
+def test_a_product_of_a_product_may_be_split_otherwise_than_that(begun, monkeypatch):
+    monkeypatch.setattr(overlap, "small_product", lambda: 4 * H * 2 * H)
+    rng = np.random.default_rng(5)
+    u, v, w = (
+        tg.Parameter(rng.normal(size=shape) * 0.5) for shape in ((I, 2 * H), (H, H), (H, 2 * H))
+    )
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        z = x @ u + (h @ v) @ w  # eight rows of h @ v at a time, but four of the other
+        h = tg.tanh(z[:, :H]) * tg.sigmoid(z[:, H:])
+        return h, h
+
+    assert_same(step, tensors(H, 16), series(0, T, 16), [u, v, w], backend="numpy")
+    assert begun == [2, 2]
+
+
 def test_spans_are_all_the_steps_one_after_the_other():
     assert spans_in(0) == [] and spans_in(1) == [(0, 1)]
     for steps in (2, 7, 100, 1000):

@@ -21,7 +21,7 @@ LOCKS: dict[str, Callable[[], Any]] = {
     "memory": lambda: memory._lock,
     "plans": lambda: recent._lock,
     "threads": lambda: pool._lock,
-    "BLAS": lambda: blas.one_blas_thread._lock,
+    "BLAS": lambda: blas._limits._lock,
     "kernels": lambda: pytest.importorskip("tinygrad_lstm.compiler.native.target")._lock,
 }
 
@@ -69,3 +69,20 @@ def test_calls_that_other_threads_were_in_are_over_in_a_child():
             raise AssertionError(LIMITED)
 
     assert blas.one_blas_thread(status_of_child, child) == 0
+
+
+def test_a_compiled_step_and_a_stream_go_on_in_a_child():
+    def step(h: tg.Tensor, x: tg.Tensor) -> Any:
+        return tg.tanh(h + x), h
+
+    h = np.zeros((2, 3))
+    compiled, layer = tg.compiled_step(step, h, h), tg.nn.LSTM(3, 4)
+    stream = layer.streaming()
+
+    def child() -> None:
+        compiled(h, h)
+        stream(np.zeros(3, np.float32))
+
+    with compiled._lock, stream._lock:
+        assert status_of_child(child) == 0
+    child()

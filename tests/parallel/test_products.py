@@ -14,7 +14,7 @@ from tinygrad_lstm import Tensor
 from tinygrad_lstm.optim import clip_grad_norm_
 from tinygrad_lstm.parallel import pool, products, sharing
 from tinygrad_lstm.parallel.beside import Beside
-from tinygrad_lstm.parallel.blas import blas_threads_now, one_blas_thread
+from tinygrad_lstm.parallel.blas import blas_threads, blas_threads_now, one_blas_thread
 
 SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "one for many rows": ((4, 3, 5), (5, 2)),
@@ -197,6 +197,38 @@ def test_any_thread_may_be_the_one_that_limits_blas_and_the_one_that_ends_it():
         alone.join()
         seen.append(blas_threads_now())
     assert seen == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("first", ["a call", "a block"])
+def test_limits_of_blas_may_end_in_any_order(first, count):
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    began, ended, go = Event(), Event(), Event()
+    seen: list[int | None] = []
+
+    def other() -> None:
+        with blas_threads(count):
+            began.set()
+            go.wait()
+            seen.append(blas_threads_now())
+        ended.set()
+
+    def meanwhile() -> None:
+        thread.start()
+        began.wait()
+        seen.append(blas_threads_now())
+
+    with limits(2, user_api="blas"):
+        thread = Thread(target=other)
+        if first == "a call":
+            one_blas_thread(meanwhile)
+        else:
+            with blas_threads(1):
+                meanwhile()
+        go.set()
+        ended.wait()
+        seen.append(blas_threads_now())
+    assert seen == [1 if first == "a call" else count, count, 2]
 
 
 def test_vectors_and_sums_over_several_operands(three_threads):

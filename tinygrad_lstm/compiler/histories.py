@@ -5,7 +5,7 @@ Compiled, a step knows its carry and x_t as they are given, and not how they wer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ..context import Place
@@ -29,11 +29,28 @@ class Asked(NamedTuple):
     place: Place | None
 
 
+Origin = Key | tuple[Key, int]
+"""What a tensor of some step is, as it is in all of an unrolled run: made by the step at a time, or
+there before all steps.
+"""
+
+
+class _Reach(NamedTuple):
+    """What a leaf of the new carry is made of, within one step.
+
+    carry: leaves of the carry before. made: by the step. given: else, with all behind it.
+    """
+
+    carry: Collection[int]
+    made: Collection[Key]
+    given: Collection[Key]
+
+
 class Histories:
-    """What the carry and x_t of a step are made of.
+    """What the carry and x_t are made of at each step of an unrolled run.
 
     before, new: the carry as the step is given it, and as it leaves it. x_t: what it is given of
-    inputs. states: the first carry.
+    inputs. states: the first carry. steps: how many there are. is_made: whether the step made it.
     """
 
     def __init__(
@@ -43,10 +60,21 @@ class Histories:
         states: Sequence[Tensor],
         x_t: Sequence[Tensor],
         inputs: Sequence[Tensor],
+        steps: int,
+        is_made: Callable[[Key], bool],
     ) -> None:
         self._carry: dict[Key, int] = {t: k for k, t in enumerate(before)}
-        self._new, self._states = new, states
-        self._inputs: dict[Key, Tensor] = dict(zip(x_t, inputs, strict=True))
+        self._inputs: dict[Key, set[Key]] = {
+            t: _behind(x) for t, x in zip(x_t, inputs, strict=True)
+        }
+        self._new, self._is_made = new, is_made
+        self._reach = [self._reached(t) for t in new]
+        # leaves may change places; which comes to be made of which shows by then
+        last = min(steps, 2 * len(new) ** 2 + 2)
+        self._origins: list[list[Origin]] = [[key_of(t) for t in states]]
+        self._behind: list[list[set[Origin]]] = [[{*_behind(t)} for t in states]]
+        for step in range(last - 1):
+            self._go_on(step)
 
     def check(self, asked: Asked) -> None:
         """Raise GraphError if steps before have a share in a gradient."""
@@ -57,40 +85,54 @@ class Histories:
                     of = describe(key if isinstance(key, Tensor) else key.output())
                     raise GraphError(
                         f"scan: a gradient with respect to {of}{at} comes back to {describe(t)}, "
-                        "which steps before make of it, too: compiled, a step does not know these. "
-                        "Differentiate something of its .detach(), or pass unroll=True"
+                        "which is made of it, too, before the step: compiled, a step does not know "
+                        "how. Differentiate something of its .detach(), or pass unroll=True"
                     )
 
     def _is_made_of(self, t: Tensor, key: Key) -> bool:
+        """At any step."""
         if key in self._inputs:  # every step has its own
             return False
-        if t in self._inputs:
-            return self._at_first(key) in _behind(self._inputs[t])
-        k = self._carry[t]
-        if key not in self._carry:
-            return key in self._of_all_steps(k)
-        if self._at_first(key) in _behind(self._states[k]):
-            return True
-        last = key_of(self._new[self._carry[key]])  # what it was made as, one step before
-        return last in (self._of_all_steps(k) if last in self._carry else _behind(self._new[k]))
+        j, k = self._carry.get(key), self._carry.get(t)
+        for origins, behind in zip(self._origins, self._behind, strict=True):
+            origin = key if j is None else origins[j]
+            if origin in (self._inputs.get(t, ()) if k is None else behind[k]):
+                return True
+        return False
 
-    def _at_first(self, key: Key) -> Key:
-        """What it is at the first step."""
-        return key_of(self._states[self._carry[key]]) if key in self._carry else key
+    def _reached(self, t: Tensor) -> _Reach:
+        carry: set[int] = set()
+        made: set[Key] = set()
+        given: set[Key] = set()
+        for key in _behind(t):
+            if key in self._carry:
+                carry.add(self._carry[key])
+            elif key in self._inputs:
+                given |= self._inputs[key]
+            else:
+                (made if self._is_made(key) else given).add(key)
+        return _Reach(carry, made, given)
 
-    def _of_all_steps(self, k: int) -> set[Key]:
-        """What a leaf of the carry is made of, at whatever step."""
-        found: set[Key] = set()
-        left, seen = [k], {k}
-        while left:
-            k = left.pop()
-            found |= _behind(self._new[k]) | _behind(self._states[k])
-            more = {self._carry[key] for key in found if key in self._carry} - seen
-            seen |= more
-            left += more
-        for x_t in found & self._inputs.keys():
-            found |= _behind(self._inputs[x_t])
-        return found
+    def _go_on(self, step: int) -> None:
+        """From the carry before a step to that after it."""
+        origins, behind = self._origins[-1], self._behind[-1]
+        oldest = step - len(self._new)  # what is older is passed on no more
+        now: list[Origin] = []
+        found: list[set[Origin]] = []
+        for t, reach in zip(self._new, self._reach, strict=True):
+            key = key_of(t)
+            if key in self._carry:
+                now.append(origins[self._carry[key]])
+            else:
+                now.append((key, step) if self._is_made(key) else key)
+            all_behind: set[Origin] = {*reach.given, *((made, step) for made in reach.made)}
+            for k in reach.carry:
+                all_behind.update(
+                    o for o in behind[k] if not isinstance(o, tuple) or o[1] >= oldest
+                )
+            found.append(all_behind)
+        self._origins.append(now)
+        self._behind.append(found)
 
 
 def _behind(t: Tensor) -> set[Key]:

@@ -352,7 +352,7 @@ class _Writer:
         level = self.level[value]
         if level == "step":
             return f"v{value}.reshape({shape})"
-        number = f"{value}_{len(shape)}_{shape[-1]}"
+        number = "_".join(map(str, (value, *shape)))
         if level == "head":
             self.head.append(f"r{number} = v{value}.reshape({shape})")
         else:

@@ -69,17 +69,15 @@ def _traced(
     count: int,
     probe: Probe | None = None,
 ) -> _Called:
-    traced = trace_step(step, states, inputs)
+    trace = partial(trace_step, step, states, inputs, steps=count)
+    traced = trace()
     graph = traced.graph
     series = [*inputs, *drawn(traced.draws, count)]
     if probe is not None:
         graph, taps = probe.insert(graph, len(states), len(series))
         series += taps
 
-    def check() -> None:
-        check_repeatable(traced, partial(trace_step, step, states, inputs))
-
-    return _Called(graph, states, series, traced, check)
+    return _Called(graph, states, series, traced, partial(check_repeatable, traced, trace))
 
 
 def _divided(graph: Graph, carries: int, xs: int, backend: str | None) -> Divided | None:
@@ -123,9 +121,10 @@ def explained(
     from .describe import described
     from .plan import planned
 
-    traced = trace_step(step, states, inputs)
+    trace = partial(trace_step, step, states, inputs, steps=count)
+    traced = trace()
     try:
-        check_repeatable(traced, partial(trace_step, step, states, inputs))
+        check_repeatable(traced, trace)
     finally:
         empty(traced.leftovers)
     carried = [t.requires_grad for t in states]

@@ -49,7 +49,7 @@ class SingleStep:
         histories: Sequence[Array] | None = None,
     ) -> None:
         series = [Tensor(t._data[np.newaxis]) for t in inputs]
-        self._trace = partial(trace_step, step, states, series)
+        self._trace = partial(trace_step, step, states, series, steps=1)
         traced = self._trace()
         try:
             if traced.draws:

@@ -57,10 +57,13 @@ def trace_step(
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
     numbers: Set[int] | None = None,
+    *,
+    steps: int,
 ) -> Traced:
     """Record the step once, on stand-ins for the carry and x_t.
 
-    numbers: which of its numbers are read like tensors, where that is settled.
+    numbers: which of its numbers are read like tensors, where that is settled. steps: how many it
+    is to be run for.
     """
     before = [_stand_in(t._data, t.name) for t in states]
     x_t = [_stand_in(t._data[0], "x_t") for t in inputs]
@@ -70,7 +73,7 @@ def trace_step(
         with fresh_context(tracer):
             new, ys = one_blas_thread(step, before, x_t)
         if tracer.asked:
-            histories = Histories(before, new, states, x_t, inputs)
+            histories = Histories(before, new, states, x_t, inputs, steps, tracer.is_made)
             for asked in tracer.asked:
                 histories.check(asked)
         if tracer.refused is not None:  # which the step has caught, to go on with something else
@@ -285,11 +288,11 @@ class _Tracer:
 
     def note_gradient(self, leaves: Collection[Tensor], wanted: Collection[Key]) -> None:
         behind = [t for t in leaves if id(t) in self.placeholders]
-        others = [key for key in wanted if not self._is_made(key)]
+        others = [key for key in wanted if not self.is_made(key)]
         if behind and others:
             self.asked.append(Asked(behind, others, calling_line()))
 
-    def _is_made(self, key: Key) -> bool:
+    def is_made(self, key: Key) -> bool:
         """Whether the step has made it."""
         return key in self._born if isinstance(key, Tensor) else key.seq >= self.since
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
+from ..parallel.forks import lock_of
 from ..tensor import Array, Tensor, TensorLike
 from . import _checks
 from .cells import as_input, check_float
@@ -49,9 +50,7 @@ class Streaming:
                 "one direction can be streamed"
             )
         self._given = layer, batch, backend
-        from threading import Lock  # loaded when it is used, as the compiler is
-
-        self._lock = Lock()
+        self._lock = lock_of(self)
         self._make(layer, batch, backend)
 
     def _make(self, layer: Recurrent, batch: int | None, backend: str | None) -> None:

@@ -7,10 +7,10 @@ machine of two cores, two threads take four times as long as one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from itertools import product
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any, NamedTuple, TypeVar
 
 from . import LIMITED
@@ -19,24 +19,6 @@ from .forks import after_fork
 __all__ = ["blas_threads", "blas_threads_now", "one_blas_thread", "small_product"]
 
 T = TypeVar("T")
-
-
-@contextmanager
-def blas_threads(count: int | None) -> Iterator[None]:
-    """Limit BLAS to `count` threads in a `with` block; None leaves it as it is.
-
-    Needs threadpoolctl, which the `fast` extra brings; without it nothing is limited.
-    """
-    if count is None:
-        yield
-        return
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(count, user_api="blas"):
-        yield
 
 
 class _Library(NamedTuple):
@@ -90,25 +72,51 @@ def small_product() -> int:
     return 1_000_000 if library is not None and library.architecture in known else 0
 
 
-class _OneThread:
-    """Calls a function with BLAS on one thread: others, idle, would go on spinning after it.
+class _Limits:
+    """Who keeps BLAS to how many threads: calls, to one, and `with` blocks.
 
-    Costs two microseconds. Several Python threads may make such calls at once, or one in others.
-    It is no `with` block, for an interrupt as that is left would keep its end from running.
+    Several Python threads may make such calls, and have such blocks, at once, and end them in any
+    order. While there are calls, they have their way; then the block that began last; in the end
+    BLAS has as many threads as before them all, unless somebody else has set others.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._is_limited = False
+        self._blocks: dict[tuple[int, object], int] = {}  # by Python threads
+        self._now: int | None = None  # what is set; None without anybody
         self._before = 1
 
-    def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
+    @contextmanager
+    def block(self, count: int) -> Iterator[None]:
+        """With up to `count` threads."""
+        if (library := _library()) is None:
+            yield
+            return
+        key = get_ident(), object()
+        try:
+            with self._lock:
+                self._blocks[key] = count
+                self._set(library)
+            yield
+        finally:
+            with self._lock:
+                self._blocks.pop(key, None)
+                self._set(library)
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """With one thread: others, idle, would go on spinning after it.
+
+        Costs two microseconds. It is no `with` block, for an interrupt as that is left would keep
+        its end from running.
+        """
         if (library := _library()) is None:
             return function(*arguments)
         call = object()
         try:
             try:
-                self._begin(call, library)
+                with self._lock:
+                    LIMITED.add(call)
+                    self._set(library)
                 return function(*arguments)
             finally:
                 self._end(call, library)
@@ -116,28 +124,42 @@ class _OneThread:
             self._end(call, library)  # again: an interrupt may have come before it was done
             raise
 
-    def _begin(self, call: object, library: _Library) -> None:
-        with self._lock:
-            LIMITED.add(call)
-            if not self._is_limited:
-                self._before = library.get_num_threads()
-                self._is_limited = True  # before it is: `_end` may be next
-                library.set_num_threads(1)
-
     def _end(self, call: object, library: _Library) -> None:
         """Once more is no harm."""
         with self._lock:
             LIMITED.discard(call)
-            if self._is_limited and not LIMITED:
-                if library.get_num_threads() == 1:  # else somebody has set others
-                    library.set_num_threads(self._before)
-                self._is_limited = False
+            self._set(library)
+
+    def _set(self, library: _Library) -> None:
+        """What those who are there want."""
+        if LIMITED or self._blocks:
+            wanted = 1 if LIMITED else next(reversed(self._blocks.values()))
+            if self._now is None:
+                self._before = library.get_num_threads()
+            if wanted != self._now:
+                self._now = wanted  # before it is: the end may be next
+                library.set_num_threads(wanted)
+        elif self._now is not None:
+            if library.get_num_threads() == self._now:  # else somebody has set others
+                library.set_num_threads(self._before)
+            self._now = None
 
     def renew(self) -> None:
-        """For a forked process: calls of other threads do not go on. The next call sets threads."""
+        """For a forked process, where other threads do not go on. The next call sets threads."""
         self._lock = Lock()
         LIMITED.clear()
+        own = get_ident()
+        self._blocks = {key: count for key, count in self._blocks.items() if key[0] == own}
 
 
-one_blas_thread = _OneThread()
-after_fork(one_blas_thread.renew)
+_limits = _Limits()
+after_fork(_limits.renew)
+one_blas_thread = _limits.call
+
+
+def blas_threads(count: int | None) -> AbstractContextManager[None]:
+    """Limit BLAS to `count` threads in a `with` block; None leaves it as it is.
+
+    Needs threadpoolctl, which the `fast` extra brings; without it nothing is limited.
+    """
+    return nullcontext() if count is None else _limits.block(count)
