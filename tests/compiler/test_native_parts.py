@@ -351,3 +351,13 @@ def test_long_sums_are_made_of_sums_of_parts():
     np.testing.assert_allclose(y.numpy(), rows * float(np.float32(0.1)), rtol=2e-6)
     (g,) = tg.grad(last.sum(), [b])
     np.testing.assert_allclose(g.numpy(), 8 * rows * float(np.float32(0.1)), rtol=2e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_a_long_row_is_summed_in_parts_too(stride):
+    def step(h: tg.Tensor, x: tg.Tensor) -> Any:
+        return h, (x * 1.0)[:, ::stride].sum(-1)
+
+    x = np.full((1, 1, 60_000 * stride), 0.1, np.float32)
+    _, y = tg.scan(step, np.zeros((1, 1), np.float32), x, backend="numba")
+    np.testing.assert_allclose(y.numpy(), 60_000 * float(np.float32(0.1)), rtol=2e-6)

@@ -1,7 +1,7 @@
 """Sums, maxima and minima: over axes of a row within a step, and sums over rows and time.
 
-Long sums are made of sums of parts: their error grows with the length of a part and the number of
-parts, and not with the product of the two.
+Long sums over a row's axes are made of sums of parts, where their length can be divided: their
+error grows with the length of a part and the number of parts, and not with the product of the two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .schedule import Entry, Group, Reduction
 __all__ = ["Sums", "add_along", "reduce_rows"]
 
 _START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
-_PART = 32  # numbers of a sum that are added up one after the other
+_PART = 32  # numbers of a sum, or registers, that are added up one after the other
 
 
 def reduce_rows(body: Body, stage: Reduction) -> None:
@@ -93,13 +93,16 @@ def _reduce_together(
 
 
 def _in_parts(
-    shape: Sequence[int], strides: Sequence[int]
+    shape: Sequence[int], strides: Sequence[int], lanes: int = 1
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """The same numbers, with a last axis that is no longer than a part, if it can be divided."""
-    if not shape or shape[-1] <= _PART:
+    """The same numbers, with a last axis that is no longer than a part, if it can be divided.
+
+    lanes: how many numbers are added at a time.
+    """
+    if not shape or shape[-1] <= _PART * lanes:
         return shape, strides
-    part = next(n for n in range(_PART, 0, -1) if shape[-1] % n == 0)
-    if part == 1:
+    part = next((n for n in range(_PART * lanes, lanes, -lanes) if shape[-1] % n == 0), None)
+    if part is None:
         return shape, strides
     divided = (*shape[:-1], shape[-1] // part, part)
     return divided, (*strides[:-1], strides[-1] * part, strides[-1])
@@ -131,24 +134,37 @@ def _reduced(
 ) -> str:
     """The sum, maximum or minimum of numbers in memory, as one number."""
     f, s = body.f, body.scalar
+    dense = not shape or strides[-1] == 1
+    lanes = max(body.widths(shape[-1] if shape else 1, dense), default=1)
+    shape, strides = _in_parts(shape, strides, lanes)
     count, stride = (shape[-1], strides[-1]) if shape else (1, 1)
-    slots: dict[int, str] = {}
-    for width in body.widths(count, stride == 1):
-        vectors = Vectors(f, s, width)
-        slots[width] = f.slot(vectors.kind)
-        f.store(vectors.kind, vectors.constant(_START[name]), slots[width], 64)
+    widths = [Vectors(f, s, width) for width in body.widths(count, dense)]
+
+    def begin() -> dict[int, str]:
+        slots = {vectors.width: f.slot(vectors.kind) for vectors in widths}
+        for vectors in widths:
+            f.store(vectors.kind, vectors.constant(_START[name]), slots[vectors.width], 64)
+        return slots
+
+    def add(vectors: Vectors, x: str, slots: dict[int, str]) -> None:
+        before = f.load(vectors.kind, slots[vectors.width], 64)
+        f.store(vectors.kind, _both(vectors, name, before, x), slots[vectors.width], 64)
+
+    totals = begin()
     with body.each_index(shape[:-1]) as index:
         for i, step in zip(index, strides, strict=False):
             a = f.at(s.name, a, f.mul(i, step))
-        for j, width in body.pieces(count, stride == 1):
+        part = begin() if shape[:-1] else totals
+        for j, width in body.pieces(count, dense):
             vectors = Vectors(f, s, width)
-            at = f.at(s.name, a, j if stride == 1 else f.mul(j, stride))
-            x = f.load(vectors.kind, at, s.bytes)
-            before = f.load(vectors.kind, slots[width], 64)
-            f.store(vectors.kind, _both(vectors, name, before, x), slots[width], 64)
+            at = f.at(s.name, a, j if dense else f.mul(j, stride))
+            add(vectors, f.load(vectors.kind, at, s.bytes), part)
+        if part is not totals:
+            for vectors in widths:
+                add(vectors, f.load(vectors.kind, part[vectors.width], 64), totals)
     one = Vectors(f, s, 1)
     total = one.constant(_START[name])
-    for width, slot in slots.items():
+    for width, slot in totals.items():
         x = f.load(s.vector(width), slot, 64)
         total = _both(one, name, total, _folded(body, name, x, width))
     return f.let(f"extractelement {one.kind} {total}, i32 0")
