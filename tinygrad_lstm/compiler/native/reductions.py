@@ -21,7 +21,7 @@ from .schedule import Entry, Group, Reduction
 __all__ = ["Sums", "add_along", "reduce_rows"]
 
 _START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
-_PART = 32  # numbers of a sum, or registers, that are added up one after the other
+_PART = 32  # numbers, or registers, of a sum that is not divided further
 
 
 def reduce_rows(body: Body, stage: Reduction) -> None:
@@ -95,13 +95,14 @@ def _reduce_together(
 def _in_parts(
     shape: Sequence[int], strides: Sequence[int], lanes: int = 1
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """The same numbers, with a last axis that is no longer than a part, if it can be divided.
+    """The same numbers, their last axis in parts, as long as many if it is long.
 
-    lanes: how many numbers are added at a time.
+    If it can be divided. lanes: how many numbers are added at a time.
     """
     if not shape or shape[-1] <= _PART * lanes:
         return shape, strides
-    part = next((n for n in range(_PART * lanes, lanes, -lanes) if shape[-1] % n == 0), None)
+    most = max(_PART, math.isqrt(shape[-1] // lanes)) * lanes
+    part = next((n for n in range(most, lanes, -lanes) if shape[-1] % n == 0), None)
     if part is None:
         return shape, strides
     divided = (*shape[:-1], shape[-1] // part, part)
