@@ -241,7 +241,8 @@ class Tensor:
         self._name = _checked_name(name)
         self._changed = 0
         self._requires_grad = False
-        self.requires_grad = requires_grad
+        if requires_grad:
+            self.requires_grad = True
         if (tracer := CONTEXT.get().tracer) is not None:
             tracer.born(self)
 
@@ -250,9 +251,7 @@ class Tensor:
     @property
     def data(self) -> Array:
         """The values, as the NumPy array itself (not a copy)."""
-        tracer = CONTEXT.get().tracer
-        if tracer is not None:
-            tracer.check_concrete(self)
+        self._check_concrete()
         if not isinstance(self._data, ndarray):
             return np.asarray(self._data)  # which refuses: see compiler.leftovers
         return self._data
@@ -264,6 +263,7 @@ class Tensor:
                 f"data: {describe(self)} was computed by {self.node.op.name}; only a leaf's data "
                 "can be replaced. Use .detach() for a leaf with the same values"
             )
+        self._check_concrete()
         array = as_array(values, None if isinstance(values, ndarray | Tensor) else self.dtype)
         if array.shape != self._data.shape:
             raise ShapeError(f"data: {describe(self)} got an array of shape {array.shape}")
@@ -289,6 +289,8 @@ class Tensor:
                 f"requires_grad: only floating-point tensors can require a gradient, "
                 f"{describe(self)} is {self._data.dtype}"
             )
+        if value != self._requires_grad:
+            self._check_concrete()
         self._requires_grad = bool(value)
 
     @property
@@ -389,6 +391,16 @@ class Tensor:
         from .interop import call_function
 
         return call_function(function, args, kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.node is None:  # a copy would be a leaf with the first step's values
+            self._check_concrete()
+        return super().__reduce_ex__(protocol)
+
+    def _check_concrete(self) -> None:
+        """Raise GraphError if the tensor stands for every step's, while a step is compiled."""
+        if (tracer := CONTEXT.get().tracer) is not None:
+            tracer.check_concrete(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if self.node is not None and self._requires_grad:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +180,36 @@ def test_a_look_at_a_shape_is_no_look_at_a_value():
         return tg.stack(rows), x
 
     assert (scan(step)[0].data == 2.0).all()
+
+
+def set_data(t: Tensor) -> None:
+    t.data = np.ones(t.shape)
+
+
+def set_requires_grad(t: Tensor) -> None:
+    t.requires_grad = False
+
+
+@pytest.mark.parametrize("what", ["h", "x"])
+@pytest.mark.parametrize(
+    "look",
+    [copy.copy, lambda t: pickle.loads(pickle.dumps(t)), set_data, set_requires_grad],
+    ids=["copy", "pickle", "data", "requires_grad"],
+)
+def test_what_stands_for_every_step_is_neither_copied_nor_changed(look, what):
+    with pytest.raises(GraphError, match="no copy of it"):
+        scan(using(look, what))
+
+
+def test_copies_of_what_the_step_makes_and_of_what_it_closes_over():
+    def step(h: Tensor, x: Tensor) -> Any:
+        h.requires_grad = True  # as it is
+        h = tg.tanh(copy.copy(h @ W) + copy.copy(B_VECTOR) + x)
+        return h, h
+
+    carry = tg.tensor(np.ones((B, H)), requires_grad=True)
+    wanted = tg.scan(step, carry, np.ones((T, B, H)), unroll=True)[1].data
+    np.testing.assert_allclose(scan(step)[1].data, wanted, rtol=1e-13)
 
 
 def test_work_without_gradients_inside_the_step():

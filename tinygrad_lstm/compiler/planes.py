@@ -17,7 +17,6 @@ from ..ops import OPS
 from .gates import Columns, Gates, Part, gates_of
 from .graph import Builder, Graph, Instruction, Spec, users
 from .into import IN_PLACE
-from .kept_products import reading_products
 from .merge import last_axis_slice
 from .program import Program
 from .read_planes import Index, index_of, reading_planes
@@ -44,25 +43,21 @@ class Home(NamedTuple):
 class Loops(NamedTuple):
     """A plan's loops as NumPy runs them, and the part before, whose first outputs they read.
 
-    homes: where values of the forward loop are written, of those for which that is said. backward:
-    None where no gradient is wanted. reads: values of the forward loop that it reads over time.
+    backward: None where no gradient is wanted.
+
+    homes: where values of the forward loop are written, of those for which that is said.
     """
 
     before: Graph
     forward: Program
     homes: Mapping[int, Home]
     backward: Program | None
-    reads: tuple[int, ...]
 
 
 def loops_of(plan: Plan) -> Loops:
     """The plan's loops, with gates in planes where that is possible."""
-    backward: Program | None = None
-    reads: tuple[int, ...] = ()
-    if plan.differentiable:
-        backward, more = reading_products(known_first(plan.backward), plan)
-        reads = (*plan.timed_reads, *more)
-    loops = Loops(plan.parts.before, known_first(plan.forward), {}, backward, reads)
+    backward = known_first(plan.backward) if plan.differentiable else None
+    loops = Loops(plan.parts.before, known_first(plan.forward), {}, backward)
     late = () if plan.before_backward is None else plan.before_backward.reads
     there = plan.parts.before.producers()
     inputs: dict[int, int] = {}  # what the backward loop reads of the forward one -> its input
@@ -112,7 +107,7 @@ def _laid_out(loops: Loops, gates: Gates, seen: Collection[int], late: Sequence[
     backward = loops.backward
     if backward is not None:
         backward = reading_planes(backward, seen, gates.width)
-    return Loops(before, forward, homes, backward, loops.reads)
+    return Loops(before, forward, homes, backward)
 
 
 class _Layout:

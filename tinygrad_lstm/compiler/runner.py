@@ -65,7 +65,7 @@ class Runner:
         before = {v: k for k, v in enumerate(program.carried)}
         self._from_stacks: list[tuple[int, int, slice | None]] = []  # position, stack, part of it
         self._from_timed: list[tuple[int, int]] = []
-        for position, v in enumerate(loops.reads):
+        for position, v in enumerate(plan.timed_reads):
             if v in before:
                 self._from_stacks.append((position, before[v], slice(None, -1)))
             elif v in place:
@@ -74,7 +74,7 @@ class Runner:
             else:
                 self._from_timed.append((position, parts.timed.index(v)))
         self._kept_invariants = [parts.invariants.index(v) for v in plan.invariant_reads]
-        self._reads = len(loops.reads)
+        self._reads = len(plan.timed_reads)
         self._prepare_pull(plan, loops.backward)
 
     @property

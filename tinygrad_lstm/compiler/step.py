@@ -281,8 +281,8 @@ class _Tracer:
             self.refused = (
                 f"scan: {self._told(t)} depends on the carry or on x_t, and has no value of its "
                 f"own while the step is compiled{asked}: no float(), bool(), .numpy() or .data on "
-                "it inside step, nor no_grad, nor grad without create_graph. Use where, maximum, "
-                "minimum, clip, relu, take or detach, or pass unroll=True"
+                "it inside step, no copy of it, nor no_grad, nor grad without create_graph. Use "
+                "where, maximum, minimum, clip, relu, take or detach, or pass unroll=True"
             )
             raise GraphError(self.refused)
 
