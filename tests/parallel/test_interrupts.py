@@ -27,7 +27,7 @@ from tinygrad_lstm.compiler import memory, overlap, plans, runner
 from tinygrad_lstm.compiler.patience import told_if_slow
 from tinygrad_lstm.compiler.recent import Recent
 from tinygrad_lstm.context import CONTEXT
-from tinygrad_lstm.parallel import beside, blas, pool, products, sharing
+from tinygrad_lstm.parallel import beside, blas, pool, sharing
 from tinygrad_lstm.parallel.beside import Beside
 from tinygrad_lstm.parallel.pool import run_all
 
@@ -337,13 +337,12 @@ class Library:
 def test_blas_has_its_threads_again(monkeypatch):
     library = Library()
     monkeypatch.setattr(blas, "_library", lambda: library)
-    monkeypatch.setattr(products, "WORTH_SHARING", 1)
     monkeypatch.setattr(sharing, "helping_threads", lambda: 1)
     a = np.random.default_rng(0).normal(size=(6, 6))
     found = np.zeros_like(a)
 
     def operation(_: Watched) -> None:
-        sharing.multiply(a, a, found)
+        sharing.multiply(a, a, found, 2)
 
     def checked(work: Watched) -> None:
         try:

@@ -349,14 +349,14 @@ class _Writer:
 
     def _split(self, value: int, shape: tuple[int, ...]) -> str:
         """The value with one axis as two: a view, made as soon as the value's memory is there."""
-        level = self.level[value]
+        level, sizes = self.level[value], ", ".join(map(str, shape))
         if level == "step":
-            return f"v{value}.reshape({shape})"
-        number = "_".join(map(str, (value, *shape)))
+            return f"v{value}.reshape({sizes})"
+        number = "_".join(map(str, (value, *shape)))  # it may be split in several ways
         if level == "head":
-            self.head.append(f"r{number} = v{value}.reshape({shape})")
+            self.head.append(f"r{number} = v{value}.reshape({sizes})")
         else:
-            self.block.append(f"m{number} = w{value}.reshape(b - a, {str(shape)[1:]}")
+            self.block.append(f"m{number} = w{value}.reshape(b - a, {sizes})")
             self.split[f"r{number}"] = f"m{number}"
         return f"r{number}"
 

@@ -36,12 +36,13 @@ def _library() -> _Library | None:
         from threadpoolctl import ThreadpoolController
     except ImportError:
         return None
-    for found in ThreadpoolController().select(user_api="blas").lib_controllers:
-        get, put = found.get_num_threads, found.set_num_threads
-        if found.internal_api == "openblas" and found.threading_layer != "openmp":
-            get, put = _functions_of(found.dynlib) or (get, put)
-        return _Library(get, put, getattr(found, "architecture", None))
-    return None
+    found = next(iter(ThreadpoolController().select(user_api="blas").lib_controllers), None)
+    if found is None:
+        return None
+    get, put = found.get_num_threads, found.set_num_threads
+    if found.internal_api == "openblas" and found.threading_layer != "openmp":
+        get, put = _functions_of(found.dynlib) or (get, put)
+    return _Library(get, put, getattr(found, "architecture", None))
 
 
 def _functions_of(library: Any) -> tuple[Callable[[], int], Callable[[int], object]] | None:
@@ -158,7 +159,7 @@ one_blas_thread = _limits.call
 
 
 def blas_threads(count: int | None) -> AbstractContextManager[None]:
-    """Limit BLAS to `count` threads in a `with` block; None leaves it as it is.
+    """Limit NumPy's BLAS to `count` threads in a `with` block; None leaves it as it is.
 
     Needs threadpoolctl, which the `fast` extra brings; without it nothing is limited.
     """

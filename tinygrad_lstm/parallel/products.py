@@ -71,7 +71,7 @@ def _is_shared(multiplications: int) -> bool:
 def _share_out(a: Array, b: Array, out: Array) -> None:
     from .sharing import multiply  # with all that threads need, which no import should wait for
 
-    multiply(a, b, out)
+    multiply(a, b, out, 2 * out.size * a.shape[-1] // WORTH_SHARING)
 
 
 def _is_one_matrix(a: Array) -> bool:

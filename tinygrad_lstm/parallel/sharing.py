@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 
 from ..kernels import Array
-from . import products
 from .beside import Beside
 from .blas import one_blas_thread
 from .pool import helping_threads
@@ -16,10 +15,9 @@ from .pool import helping_threads
 __all__ = ["multiply"]
 
 
-def multiply(a: Array, b: Array, out: Array) -> None:
-    """The product, by as many threads as pay off."""
-    most = 2 * out.size * a.shape[-1] // products.WORTH_SHARING
-    count = min(1 + helping_threads(), int(most))
+def multiply(a: Array, b: Array, out: Array, most: int) -> None:
+    """The product, by up to `most` threads, as many as there are."""
+    count = min(1 + helping_threads(), most)
     if count < 2:
         one_blas_thread(np.matmul, a, b, out)
     else:
